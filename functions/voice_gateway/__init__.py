@@ -1,0 +1,1 @@
+"""The one package that all functions share: routing, personalities and the providers' calls."""

@@ -1,0 +1,118 @@
+"""The one error tree.
+
+VoiceGatewayError
+├── RequestError                 the caller's own mistake: never falls back
+│   ├── InvalidRequestError      a field is missing, malformed or out of range
+│   ├── TooLargeError            the body or the text is longer than the limit
+│   ├── UnauthorizedError        no usable identity came with the request
+│   ├── ForbiddenError           a good identity, without the right to do this
+│   ├── NotFoundError            no such thing, or not the caller's
+│   └── ConflictError            it exists already, or was changed meanwhile
+├── ProviderError                one provider could not speak: the next one may
+├── AllProvidersFailedError      the whole chain could not speak
+└── StorageUnavailableError      the table did not answer: retry later
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from voice_gateway.domain.receipt import Attempt
+
+
+class VoiceGatewayError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class RequestError(VoiceGatewayError):
+    """The caller's own mistake.
+
+    Attributes:
+        message: One plain sentence; safe to show, never holds the customer's text.
+        field: Dotted path of the offending field (`text`, `voice_config.speed`), or None.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class InvalidRequestError(RequestError):
+    """A field is missing, malformed or out of range."""
+
+
+class TooLargeError(RequestError):
+    """The body or the text is longer than the limit."""
+
+
+class UnauthorizedError(RequestError):
+    """No usable identity came with the request."""
+
+
+class ForbiddenError(RequestError):
+    """A good identity, without the right to do this."""
+
+
+class NotFoundError(RequestError):
+    """No such thing; also said of a thing that belongs to another tenant."""
+
+
+class ConflictError(RequestError):
+    """It exists already, or someone else changed it meanwhile."""
+
+
+class FailureReason(StrEnum):
+    """Why a provider could not speak."""
+
+    QUOTA = "quota"
+    AUTH = "auth"
+    TIMEOUT = "timeout"
+    UNAVAILABLE = "unavailable"
+    BAD_AUDIO = "bad_audio"
+    REJECTED = "rejected"
+
+
+class ProviderError(VoiceGatewayError):
+    """One provider could not speak.
+
+    Attributes:
+        provider: The provider's registered name.
+        reason: What kind of failure it was; decides what the router does next.
+        detail: One sentence for the receipt; never text, audio or secrets.
+    """
+
+    def __init__(self, provider: str, reason: FailureReason, detail: str) -> None:
+        super().__init__(f"{provider}: {reason.value}: {detail}")
+        self.provider = provider
+        self.reason = reason
+        self.detail = detail
+
+    @property
+    def retryable(self) -> bool:
+        """Whether another provider, or the same one later, may succeed with the same request.
+
+        `rejected` means that the request itself is at fault, so nobody else is bothered with it.
+        """
+        return self.reason is not FailureReason.REJECTED
+
+
+class AllProvidersFailedError(VoiceGatewayError):
+    """Every provider of the chain was passed over or failed.
+
+    Attributes:
+        attempts: What was tried, in order, with the reasons.
+    """
+
+    def __init__(self, attempts: Sequence[Attempt]) -> None:
+        tried = ", ".join(f"{a.provider} ({a.reason})" for a in attempts) or "none"
+        super().__init__(f"no provider could speak: {tried}")
+        self.attempts = tuple(attempts)
+
+
+class StorageUnavailableError(VoiceGatewayError):
+    """The table did not answer; the same call may succeed later."""

@@ -1,0 +1,106 @@
+"""A personality: a named character with its own voice."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import datetime
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from voice_gateway.domain.chain import PROVIDER_NAMES, Quality
+
+PERSONALITY_ID_PATTERN: Final = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$"
+LANGUAGE_PATTERN: Final = r"^[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*$"
+SPEED_MIN: Final = 0.25
+SPEED_MAX: Final = 4.0
+PITCH_MAX_SEMITONES: Final = 12.0
+
+
+def _known_provider(name: str) -> str:
+    if name not in PROVIDER_NAMES:
+        raise ValueError(f"unknown provider; known are {', '.join(PROVIDER_NAMES)}")
+    return name
+
+
+def _no_repeats(chain: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(chain)) != len(chain):
+        raise ValueError("a provider may stand in a chain once only")
+    return chain
+
+
+ProviderName = Annotated[str, AfterValidator(_known_provider)]
+PersonalityId = Annotated[str, StringConstraints(pattern=PERSONALITY_ID_PATTERN)]
+LanguageTag = Annotated[str, StringConstraints(pattern=LANGUAGE_PATTERN, max_length=35)]
+Speed = Annotated[float, Field(ge=SPEED_MIN, le=SPEED_MAX, allow_inf_nan=False)]
+Pitch = Annotated[
+    float, Field(ge=-PITCH_MAX_SEMITONES, le=PITCH_MAX_SEMITONES, allow_inf_nan=False)
+]
+FallbackChain = Annotated[
+    tuple[ProviderName, ...], Field(min_length=1), AfterValidator(_no_repeats)
+]
+
+
+class AdvancedSettings(BaseModel):
+    """StyleTTS2's controls, in the seed's own names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    alpha: float = Field(default=0.3, ge=0, le=1, allow_inf_nan=False)
+    """Timbre: 0 keeps the sample's, 1 takes the text's."""
+    beta: float = Field(default=0.7, ge=0, le=1, allow_inf_nan=False)
+    """Prosody: 0 keeps the sample's, 1 takes the text's."""
+    diffusion_steps: int = Field(default=5, ge=1, le=50)
+    embedding_scale: float = Field(default=1.0, ge=0, le=10, allow_inf_nan=False)
+    """Emotional intensity."""
+
+
+class VoiceConfig(BaseModel):
+    """How a personality sounds: the seed's `voice_config` JSON and a voice pinned per provider."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    provider: ProviderName | None = None
+    """Asked before the quality's chain; None leaves the choice to `quality`."""
+    fallback_chain: FallbackChain | None = None
+    """Replaces the quality's chain."""
+    sample_path: str | None = Field(default=None, max_length=1024)
+    """S3 key of the accepted voice sample."""
+    language: LanguageTag = "en"
+    speed: Speed = 1.0
+    """1.0 is the voice's own; 2.0 takes half the time."""
+    pitch: Pitch = 0.0
+    """Semitones."""
+    quality: Quality = Quality.HIGH
+    advanced: AdvancedSettings = AdvancedSettings()
+    voices: dict[ProviderName, Annotated[str, StringConstraints(min_length=1, max_length=128)]] = (
+        Field(default_factory=dict)
+    )
+    """Provider → the name of the voice to speak with there."""
+
+
+class Personality(BaseModel):
+    """A named character of one tenant."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: PersonalityId
+    tenant_id: str
+    name: str
+    description: str = ""
+    voice_config: VoiceConfig = VoiceConfig()
+    version: int = Field(default=1, ge=1)
+    created_at: datetime
+    updated_at: datetime
+
+
+def slug(name: str) -> str:
+    """Turns a name into an identifier: `Shanté O.` → `shante-o`.
+
+    Returns:
+        Lower-case ASCII letters, digits and single hyphens, 64 characters at most; empty when the
+        name has no Latin letter or digit to keep.
+    """
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_name.lower()).strip("-")[:64].rstrip("-")

@@ -1,0 +1,91 @@
+"""The receipt: what was asked, what was served, what was tried, and what it cost."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Outcome(StrEnum):
+    """How one provider's turn ended."""
+
+    SERVED = "served"
+    FAILED = "failed"
+    PASSED_OVER = "passed_over"
+
+
+class Attempt(BaseModel):
+    """One provider's turn at the text."""
+
+    model_config = ConfigDict(frozen=True)
+
+    provider: str
+    outcome: Outcome
+    reason: str | None = None
+    """Why it failed or was passed over: a `FailureReason`, or one of `not_configured`, `language`,
+    `cannot_clone`; `cancelled` when the listener hung up; None for a provider that served."""
+    detail: str | None = None
+    """One sentence for people; never the customer's text."""
+    voice: str | None = None
+    """The voice that spoke, where any audio came."""
+    sentences: int = Field(default=0, ge=0)
+    """How many sentences it began to speak aloud."""
+    cut: bool = False
+    """Whether the last of them broke off: it was heard in part, so nobody says it again."""
+    characters: int = 0
+    """Of those sentences: what a vendor bills."""
+    cost_usd: float = 0.0
+    first_audio_ms: float | None = None
+    """From this provider's start to its first audible samples."""
+    elapsed_ms: float = 0.0
+
+
+class Asked(BaseModel):
+    """What the request and the personality asked for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    provider: str
+    voice: str | None
+    quality: str
+
+
+class Served(BaseModel):
+    """Who really spoke, in order; more than one only after a failure in the middle."""
+
+    model_config = ConfigDict(frozen=True)
+
+    provider: str
+    voice: str | None
+    sentences: int
+
+
+class Receipt(BaseModel):
+    """Travels with every answer, so that no substitution is ever silent."""
+
+    model_config = ConfigDict(frozen=True)
+
+    request_id: str
+    personality: str
+    asked: Asked
+    served: tuple[Served, ...]
+    substituted: bool
+    """True when anything but the asked provider spoke any part of the text."""
+    complete: bool
+    """False when the stream ended before every sentence was spoken whole."""
+    attempts: tuple[Attempt, ...]
+    sentences: int
+    cache_hits: int = 0
+    first_audio_ms: float | None
+    total_ms: float
+    audio_seconds: float
+    real_time_factor: float | None
+    """Total time over the audio's length; below 1 is faster than listening."""
+    characters: int
+    cost_usd: float
+    cost_saved_usd: float = 0.0
+    not_applied: tuple[str, ...] = ()
+    """Settings that the serving provider has no way to apply (`pitch`, …)."""
+    format: str
+    sample_rate: int

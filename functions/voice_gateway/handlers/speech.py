@@ -1,0 +1,238 @@
+"""The speech API: a streaming ASGI app, under Lambda Web Adapter and under uvicorn alike."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from voice_gateway import bootstrap
+from voice_gateway.api_models import SpeechBody
+from voice_gateway.domain.audio import MEDIA_TYPES
+from voice_gateway.domain.errors import ForbiddenError, TooLargeError, UnauthorizedError
+from voice_gateway.domain.limits import MAX_BODY_BYTES
+from voice_gateway.http_errors import (
+    PROBLEM_JSON,
+    Problem,
+    problem_for,
+    problem_for_status,
+    problem_for_validation,
+)
+from voice_gateway.observability import logger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from voice_gateway.services.speech import SpeechService
+
+REQUEST_CONTEXT_HEADER: Final = "x-amzn-request-context"
+"""API Gateway's request context as JSON: the adapter sets it, and drops what a client sends."""
+LAMBDA_CONTEXT_HEADER: Final = "x-amzn-lambda-context"
+REQUEST_ID_HEADER: Final = "x-request-id"
+_RESERVE_SECONDS: Final = 1.0
+"""What is kept of the runtime's time for the receipt and the last bytes."""
+
+
+def create_app(service: SpeechService | None = None) -> Starlette:
+    """Makes the app.
+
+    Args:
+        service: What speaks; None wires the real one from the environment when the app starts.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+        app.state.speech = service or bootstrap.speech_service()
+        await app.state.speech.warm_up()
+        yield
+        await app.state.speech.aclose()
+
+    return Starlette(
+        routes=[
+            Route("/healthz", _healthz, methods=["GET"]),
+            Route("/api/speech", _speak, methods=["POST"]),
+            Route("/api/receipts/{request_id}", _receipt, methods=["GET"]),
+        ],
+        middleware=[Middleware(_ErrorDoor)],
+        exception_handlers={HTTPException: _no_route},
+        lifespan=lifespan,
+    )
+
+
+class BrokenOffError(Exception):
+    """Tells the server to close the connection: the listener must not take a part for the whole."""
+
+
+class _ErrorDoor:
+    """Answers every error as a problem, and lets none of their words through to the server's log.
+
+    Starlette's own handler of last resort hands the error on to the server as well, whose traceback
+    would quote the customer.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            request = Request(scope)
+            problem = _problem(error, _request_id(request))
+            if problem.status >= 500 or begun:
+                _log_failure(error, problem)
+            if begun:
+                raise BrokenOffError from None
+            await _answer(problem, request)(scope, receive, send)
+
+
+class _AudioResponse(StreamingResponse):
+    """Ends the work at once when the listener hangs up, instead of when memory is next tidied."""
+
+    def __init__(self, audio: AsyncGenerator[bytes], **more: Any) -> None:
+        super().__init__(audio, **more)
+        self._audio = audio
+
+    async def stream_response(self, send: Send) -> None:
+        async with aclosing(self._audio):
+            await super().stream_response(send)
+
+
+async def _healthz(_: Request) -> Response:
+    return Response(status_code=204)
+
+
+async def _speak(request: Request) -> Response:
+    request_id, tenant = _request_id(request), _tenant_with(request, "speech:write")
+    body = SpeechBody.model_validate_json(await _read_body(request), strict=True)
+    answer = await _service(request).speak(
+        body.command(tenant, request_id, seconds_left=_seconds_left(request))
+    )
+    return _AudioResponse(
+        answer.audio,
+        media_type=MEDIA_TYPES[body.format],
+        headers={
+            REQUEST_ID_HEADER: request_id,
+            "x-speech-provider": answer.provider,
+            "x-speech-voice": answer.voice,
+            "x-ai-generated": "true",
+            "link": f'</api/receipts/{request_id}>; rel="describedby"',
+            "cache-control": "no-store",
+        },
+    )
+
+
+async def _receipt(request: Request) -> Response:
+    tenant = _tenant_with(request, "speech:read")
+    receipt = await _service(request).receipt(tenant, request.path_params["request_id"])
+    return JSONResponse(
+        receipt.model_dump(mode="json"), headers={REQUEST_ID_HEADER: _request_id(request)}
+    )
+
+
+def _service(request: Request) -> SpeechService:
+    service: SpeechService = request.app.state.speech
+    return service
+
+
+def _context(request: Request) -> dict[str, Any]:
+    context = json.loads(request.headers.get(REQUEST_CONTEXT_HEADER, "{}"))
+    return context if isinstance(context, dict) else {}
+
+
+def _request_id(request: Request) -> str:
+    if not hasattr(request.state, "request_id"):
+        request.state.request_id = _context(request).get("requestId") or str(uuid4())
+    request_id: str = request.state.request_id
+    return request_id
+
+
+def _tenant_with(request: Request, scope: str) -> str:
+    """Reads from the authorizer's findings who calls.
+
+    Raises:
+        UnauthorizedError: No tenant came with the request.
+        ForbiddenError: The caller's key lacks the scope.
+    """
+    found = _context(request).get("authorizer") or {}
+    tenant = found.get("tenant")
+    if not isinstance(tenant, str) or not tenant:
+        raise UnauthorizedError("This needs an API key.")
+    if scope not in str(found.get("scopes", "")).split():
+        raise ForbiddenError(f"This API key lacks the scope {scope}.")
+    return tenant
+
+
+def _seconds_left(request: Request) -> float | None:
+    """Reads how long Lambda will wait; None where nobody says."""
+    deadline = json.loads(request.headers.get(LAMBDA_CONTEXT_HEADER, "{}")).get("deadline")
+    if deadline is None:
+        return None
+    return max(0.0, float(deadline) / 1000 - time.time() - _RESERVE_SECONDS)
+
+
+async def _read_body(request: Request) -> bytes:
+    """Reads the body, as far as anybody can need it.
+
+    Raises:
+        TooLargeError: It goes on.
+    """
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_BODY_BYTES:
+            raise TooLargeError(f"At most {MAX_BODY_BYTES} bytes.", field="body")
+    return bytes(body)
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    detail = "Not with this method." if status == 405 else "There is nothing at this address."
+    headers = getattr(error, "headers", None) or {}
+    return _answer(problem_for_status(status, detail, _request_id(request)), request, headers)
+
+
+def _problem(error: Exception, request_id: str) -> Problem:
+    if isinstance(error, ValidationError):
+        return problem_for_validation(error, request_id)
+    return problem_for(error, request_id)
+
+
+def _answer(problem: Problem, request: Request, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse(
+        problem.body(),
+        status_code=problem.status,
+        media_type=PROBLEM_JSON,
+        headers={**(headers or {}), REQUEST_ID_HEADER: _request_id(request)},
+    )
+
+
+def _log_failure(error: Exception, problem: Problem) -> None:
+    # Where it broke, never what it said: an exception's own words may quote the customer.
+    logger().error(
+        "request failed",
+        request=problem.request_id,
+        status=problem.status,
+        error=type(error).__name__,
+        where=[f"{f.filename}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)],
+    )

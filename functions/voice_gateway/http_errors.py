@@ -1,0 +1,159 @@
+"""The one map from errors to HTTP answers: RFC 9457 problem details."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from voice_gateway.domain.errors import (
+    AllProvidersFailedError,
+    ConflictError,
+    FailureReason,
+    ForbiddenError,
+    InvalidRequestError,
+    NotFoundError,
+    ProviderError,
+    RequestError,
+    StorageUnavailableError,
+    TooLargeError,
+    UnauthorizedError,
+)
+from voice_gateway.domain.receipt import Attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PROBLEM_JSON: Final = "application/problem+json"
+
+_FIELDS_SHOWN: Final = 20
+_FIELD_PATH_SHOWN: Final = 120
+"""Names of unknown fields come from the caller: ten thousand of them must not come back."""
+
+_STATUS: Final[Mapping[type[RequestError], int]] = {
+    InvalidRequestError: 422,
+    TooLargeError: 413,
+    UnauthorizedError: 401,
+    ForbiddenError: 403,
+    NotFoundError: 404,
+    ConflictError: 409,
+}
+_TITLE: Final[Mapping[int, str]] = {
+    400: "The request cannot be read",
+    401: "Not signed in",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "A field is wrong",
+    500: "Something broke on our side",
+    503: "Nobody can answer right now",
+}
+
+
+class FieldProblem(BaseModel):
+    """One wrong field."""
+
+    model_config = ConfigDict(frozen=True)
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """The body of every answer that is not a success."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: tuple[FieldProblem, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    request_id: str | None = None
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object to send: empty parts left out."""
+        empty = {name for name in ("errors", "attempts") if not getattr(self, name)}
+        return self.model_dump(mode="json", exclude_none=True, exclude=empty)
+
+
+def problem_for(error: Exception, request_id: str | None = None) -> Problem:
+    """Maps an error to its answer; anything unknown is a 500 that tells nothing."""
+    if isinstance(error, RequestError):
+        status = _STATUS[type(error)]
+        fields = (FieldProblem(field=error.field, message=error.message),) if error.field else ()
+        return _problem(status, error.message, request_id, errors=fields)
+    if isinstance(error, ProviderError) and error.reason is FailureReason.REJECTED:
+        return _problem(
+            422,
+            "The request was refused by the speech provider.",
+            request_id,
+            errors=(FieldProblem(field="text", message=error.detail),),
+        )
+    if isinstance(error, AllProvidersFailedError):
+        return _problem(
+            503, "No speech provider could answer.", request_id, attempts=error.attempts
+        )
+    if isinstance(error, StorageUnavailableError):
+        return _problem(503, "The data store did not answer; try again.", request_id)
+    return _problem(500, "The failure is logged under this request id.", request_id)
+
+
+def problem_for_status(status: int, detail: str, request_id: str | None = None) -> Problem:
+    """The answer to a request that no route took (404, 405, unreadable JSON)."""
+    return _problem(status, detail, request_id)
+
+
+def problem_for_fields(
+    errors: Sequence[Mapping[str, Any]], request_id: str | None = None
+) -> Problem:
+    """Maps pydantic's error list, naming each field by its dotted path.
+
+    Args:
+        errors: `ValidationError.errors()`, or a framework's list of the same shape.
+        request_id: The request's id.
+    """
+    fields = tuple(
+        FieldProblem(field=_field_path(e["loc"]), message=str(e["msg"]))
+        for e in errors[:_FIELDS_SHOWN]
+    )
+    named = ", ".join(dict.fromkeys(f.field for f in fields))
+    return _problem(422, f"Check: {named}.", request_id, errors=fields)
+
+
+def problem_for_validation(error: ValidationError, request_id: str | None = None) -> Problem:
+    """Maps a pydantic error without the offending input, which may be a customer's text."""
+    errors = error.errors(include_input=False, include_url=False)
+    if any(e["type"] == "json_invalid" for e in errors):
+        unreadable = FieldProblem(field="body", message="This is not JSON.")
+        return _problem(400, "The body is not JSON.", request_id, errors=(unreadable,))
+    return problem_for_fields(errors, request_id)
+
+
+def _field_path(loc: Sequence[str | int]) -> str:
+    inner = loc[1:] if loc and loc[0] in ("body", "query", "path", "header") else loc
+    # Nothing inside: the part itself is wrong, or a caller's own field is called `body`.
+    path = ".".join(str(part) for part in inner or loc) or "body"
+    return path if len(path) <= _FIELD_PATH_SHOWN else f"{path[:_FIELD_PATH_SHOWN]}…"
+
+
+def _problem(
+    status: int,
+    detail: str,
+    request_id: str | None,
+    *,
+    errors: tuple[FieldProblem, ...] = (),
+    attempts: tuple[Attempt, ...] = (),
+) -> Problem:
+    return Problem(
+        title=_TITLE.get(status, "The request failed"),
+        status=status,
+        detail=detail,
+        errors=errors,
+        attempts=attempts,
+        request_id=request_id,
+    )

@@ -1,0 +1,1 @@
+"""One vendor a file; `registry` knows them by name, `fallback` chooses between them."""

@@ -1,0 +1,195 @@
+"""The floor: espeak-ng inside the function. No model, no network, no key, 100-odd languages."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import threading
+from functools import cached_property
+from itertools import count, takewhile
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from voice_gateway.domain.chain import FLOOR
+from voice_gateway.domain.errors import FailureReason, ProviderError
+from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from numpy.typing import NDArray
+
+    from voice_gateway.domain.speech import SpeechRequest
+
+# From speak_lib.h of espeak-ng 1.52.
+_OUTPUT_SYNCHRONOUS: Final = 2
+_DONT_EXIT: Final = 0x8000
+_UTF8: Final = 1
+_PARAMETER_RATE: Final = 1
+_PARAMETER_PITCH: Final = 3
+_WORDS_A_MINUTE: Final = 165
+_RATE_RANGE: Final = (80, 450)
+_PREFERRED: Final = {"en": "en-us", "zh": "cmn", "no": "nb"}
+"""For tags that the library lists under another name, or would give a rarer accent."""
+_CALLBACK: Final = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+)
+
+
+class _Voice(ctypes.Structure):
+    """The head of `espeak_VOICE`: as much of it as is read here."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("languages", ctypes.c_char_p),
+        ("identifier", ctypes.c_char_p),
+    )
+
+
+class _Library:
+    """The C library, whose whole state is global: one voice and one synthesis at a time."""
+
+    def __init__(self) -> None:
+        import espeakng_loader
+
+        self._lock = threading.Lock()
+        self._pieces: list[NDArray[np.int16]] = []
+        self._stop = threading.Event()
+        self._c = ctypes.CDLL(espeakng_loader.get_library_path())
+        self._c.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_Voice))
+        self._c.espeak_Synth.argtypes = (
+            ctypes.c_char_p,
+            ctypes.c_size_t,
+            ctypes.c_uint,
+            ctypes.c_int,
+            ctypes.c_uint,
+            ctypes.c_uint,
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+        )
+        data = espeakng_loader.get_data_path().encode()
+        self.sample_rate = int(self._c.espeak_Initialize(_OUTPUT_SYNCHRONOUS, 0, data, _DONT_EXIT))
+        if self.sample_rate <= 0:
+            raise RuntimeError("espeak-ng did not start: its data are not where they should be")
+        # ctypes keeps no reference of its own: without this one the callback would be collected.
+        self._callback = _CALLBACK(self._collect)
+        self._c.espeak_SetSynthCallback(self._callback)
+
+    def voices(self) -> dict[str, str]:
+        """Returns every voice: BCP 47 tag, lower case → the name to ask for it by."""
+        voices: dict[str, str] = {}
+        with self._lock:
+            listed = self._c.espeak_ListVoices(None)
+            for voice in takewhile(bool, (listed[i] for i in count())):
+                # A priority byte, then the tag.
+                tag = voice.contents.languages[1:].decode()
+                voices.setdefault(tag, voice.contents.identifier.decode().rpartition("/")[2])
+        return voices
+
+    def speak(
+        self, text: str, voice: str, *, rate: int, pitch: int, stop: threading.Event
+    ) -> NDArray[np.int16] | None:
+        """Synthesises a sentence.
+
+        Args:
+            text: Plain text; markup in it is read out, not obeyed.
+            voice: An espeak-ng voice, with or without a variant: `en-us+f2`.
+            rate: Words a minute.
+            pitch: 0 to 100; 50 is the voice's own, 25 half an octave.
+            stop: Set from another thread to end early.
+
+        Returns:
+            Mono samples, or None when there is no such voice.
+        """
+        with self._lock:
+            if self._c.espeak_SetVoiceByName(voice.encode()) != 0:
+                return None
+            self._c.espeak_SetParameter(_PARAMETER_RATE, rate, 0)
+            self._c.espeak_SetParameter(_PARAMETER_PITCH, pitch, 0)
+            self._pieces, self._stop = [], stop
+            data = text.encode() + b"\0"
+            self._c.espeak_Synth(data, len(data), 0, 1, 0, _UTF8, None, None)
+            pieces, self._pieces = self._pieces, []
+        return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int16)
+
+    def _collect(self, samples: ctypes._Pointer[ctypes.c_short], count: int, _events: int) -> int:
+        if samples and count > 0:
+            self._pieces.append(np.ctypeslib.as_array(samples, (count,)).astype(np.int16))
+        return int(self._stop.is_set())
+
+
+class EspeakProvider:
+    """Speaks anything, plainly, when nobody else can."""
+
+    @property
+    def name(self) -> str:
+        """The registered name."""
+        return FLOOR
+
+    @cached_property
+    def capabilities(self) -> ProviderCapabilities:
+        """Every language that the library has a voice for."""
+        spoken = {tag.split("-")[0] for tag in (*self._voices, *_PREFERRED)}
+        return ProviderCapabilities(languages=frozenset(spoken), pitch=True)
+
+    @cached_property
+    def _voices(self) -> dict[str, str]:
+        return self._library.voices()
+
+    @cached_property
+    def _library(self) -> _Library:
+        return _Library()
+
+    async def warm_up(self) -> None:
+        """Loads the library, so that the fall is as quick as the rest."""
+        await asyncio.to_thread(lambda: self.capabilities)
+
+    async def aclose(self) -> None:
+        """Nothing to release: the library belongs to the process."""
+
+    async def synthesize(self, request: SpeechRequest) -> AsyncGenerator[SpeechChunk]:
+        """Speaks sentence by sentence, each one chunk.
+
+        Raises:
+            ProviderError: `unavailable` when the library or the voice is not there.
+        """
+        voice = request.voices.get(self.name) or self._voice_for(request.language)
+        wanted_rate = round(_WORDS_A_MINUTE * request.speed)
+        rate = min(max(wanted_rate, _RATE_RANGE[0]), _RATE_RANGE[1])
+        if rate != wanted_rate:
+            request.journal.not_applied.add("speed")
+        # The library's scale is logarithmic: ±50 steps are ±12 semitones.
+        pitch = min(max(round(50 + request.pitch * 50 / 12), 0), 99)
+        stop = threading.Event()
+        try:
+            for index, sentence in enumerate(request.sentences):
+                samples = await asyncio.to_thread(
+                    self._library.speak, sentence, voice, rate=rate, pitch=pitch, stop=stop
+                )
+                if samples is None:
+                    raise ProviderError(
+                        self.name, FailureReason.UNAVAILABLE, f"espeak-ng has no voice {voice}"
+                    )
+                yield SpeechChunk(
+                    samples=samples.astype(np.float32) * np.float32(1 / 32768),
+                    sample_rate=self._library.sample_rate,
+                    sentence=index,
+                    last=True,
+                    provider=self.name,
+                    voice=voice,
+                )
+        finally:
+            stop.set()
+
+    def _voice_for(self, language: str) -> str:
+        tag = language.lower()
+        primary = tag.split("-")[0]
+        for candidate in (tag, _PREFERRED.get(primary, primary)):
+            if candidate in self._voices:
+                return self._voices[candidate]
+        for known, voice in self._voices.items():
+            if known.startswith(f"{primary}-"):
+                return voice
+        detail = f"espeak-ng has no voice for {primary}"
+        raise ProviderError(self.name, FailureReason.UNAVAILABLE, detail)

@@ -1,0 +1,29 @@
+"""Piper: fast neural voices, hosted on Triton."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from voice_gateway.domain.speech import ProviderCapabilities
+from voice_gateway.providers.triton import TritonProvider
+
+LANGUAGES: Final = frozenset(
+    {"ar", "de", "en", "es", "fr", "hi", "it", "nl", "pl", "pt", "ru", "tr", "uk", "zh"}
+)
+"""Of the catalogue's voices (model_repository/piper/voices.json), installed or not."""
+
+
+def piper_on_triton(url: str, *, tls: bool) -> TritonProvider:
+    """Makes the provider of the `piper` model.
+
+    Args:
+        url: `host:port` of Triton's gRPC endpoint.
+        tls: Whether it speaks TLS.
+    """
+    return TritonProvider(
+        name="piper",
+        model="piper",
+        url=url,
+        tls=tls,
+        capabilities=ProviderCapabilities(languages=LANGUAGES),
+    )

@@ -1,0 +1,196 @@
+"""The models on NVIDIA Triton, one gRPC stream a request."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from voice_gateway.domain.errors import FailureReason, ProviderError
+from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from tritonclient.grpc import InferInput, InferResult
+    from tritonclient.grpc.aio import InferenceServerClient
+
+    from voice_gateway.domain.speech import SpeechRequest
+
+# gRPC waits up to two minutes before it looks for a lost server again, and every request in between
+# would go to a fallback although Triton is back.
+_CHANNEL_OPTIONS: Final = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+)
+
+ERROR_REASONS: Final[Mapping[str, FailureReason]] = {
+    "invalid_input": FailureReason.REJECTED,
+    "voice_not_installed": FailureReason.UNAVAILABLE,
+    "overloaded": FailureReason.UNAVAILABLE,
+    "cancelled": FailureReason.UNAVAILABLE,
+    "internal": FailureReason.UNAVAILABLE,
+}
+"""The serving side's error codes: a stream carries `code: sentence`, and no status."""
+
+
+class TritonProvider:
+    """A model of the repository that speaks the common tensor contract.
+
+    The channel is opened at the first request and kept: one per process.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        model: str,
+        url: str,
+        tls: bool,
+        capabilities: ProviderCapabilities,
+    ) -> None:
+        """Names the model; opens nothing.
+
+        Args:
+            name: The provider's registered name.
+            model: The model's name in the repository.
+            url: `host:port` of Triton's gRPC endpoint.
+            tls: Whether that endpoint speaks TLS.
+            capabilities: What the model can do.
+        """
+        self._name = name
+        self._model = model
+        self._url = url
+        self._tls = tls
+        self._capabilities = capabilities
+        self._client: InferenceServerClient | None = None
+
+    @property
+    def name(self) -> str:
+        """The registered name."""
+        return self._name
+
+    @property
+    def capabilities(self) -> ProviderCapabilities:
+        """What the model can do."""
+        return self._capabilities
+
+    async def warm_up(self) -> None:
+        """Imports the client and opens the channel, if Triton is there."""
+        from tritonclient.utils import InferenceServerException
+
+        client = self._connect()
+        try:
+            await client.is_server_live(client_timeout=1.0)
+        except InferenceServerException:
+            return  # the first request will find out, and fall back
+
+    async def aclose(self) -> None:
+        """Closes the channel."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def synthesize(self, request: SpeechRequest) -> AsyncGenerator[SpeechChunk]:
+        """Speaks the sentences in one stream; closing the generator cancels it on the server.
+
+        Raises:
+            ProviderError: `rejected` for input that the model refuses, else `unavailable`.
+        """
+        import grpc
+
+        stream = self._connect().stream_infer(_once(self._call(request)))
+        try:
+            async for result, error in stream:
+                if error is not None:
+                    raise self._failure(str(error.message()))
+                if (chunk := self._chunk(result)) is not None:
+                    yield chunk
+        except grpc.RpcError as error:
+            # The code alone: the details may quote the request.
+            raise ProviderError(
+                self._name,
+                FailureReason.UNAVAILABLE,
+                f"Triton did not answer ({error.code().name})",
+            ) from None
+        except asyncio.CancelledError:
+            # grpc.aio raises this both when we are cancelled and when the channel is closed.
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            raise ProviderError(
+                self._name, FailureReason.UNAVAILABLE, "the channel to Triton was closed"
+            ) from None
+        finally:
+            stream.cancel()
+
+    def _connect(self) -> InferenceServerClient:
+        if self._client is None:
+            from tritonclient.grpc.aio import InferenceServerClient
+
+            self._client = InferenceServerClient(
+                self._url, ssl=self._tls, channel_args=list(_CHANNEL_OPTIONS)
+            )
+        return self._client
+
+    def _call(self, request: SpeechRequest) -> dict[str, Any]:
+        strings: dict[str, list[str]] = {
+            "sentences": list(request.sentences),
+            "language": [request.language],
+        }
+        if (pinned := request.voices.get(self._name)) is not None:
+            voice, _, speaker = pinned.partition("/")
+            strings["voice"] = [voice]
+            if speaker:
+                strings["speaker"] = [speaker]
+        inputs = [_string_tensor(name, values) for name, values in strings.items()]
+        inputs.append(_float_tensor("speed", request.speed))
+        return {"model_name": self._model, "inputs": inputs}
+
+    def _chunk(self, result: InferResult) -> SpeechChunk | None:
+        samples = result.as_numpy("audio")
+        if samples is None:
+            return None  # an empty final response: the stream's end, no audio
+        return SpeechChunk(
+            samples=samples,
+            sample_rate=int(result.as_numpy("sample_rate")[0]),
+            sentence=int(result.as_numpy("sentence")[0]),
+            last=bool(result.as_numpy("last")[0]),
+            provider=self._name,
+            voice=result.as_numpy("voice")[0].decode(),
+        )
+
+    def _failure(self, message: str) -> ProviderError:
+        code, separator, detail = message.partition(": ")
+        reason = ERROR_REASONS.get(code)
+        if reason is None or not separator:
+            # Triton's own words may quote the request: only their kind is passed on.
+            return ProviderError(
+                self._name, FailureReason.UNAVAILABLE, "Triton refused the request"
+            )
+        return ProviderError(self._name, reason, detail)
+
+
+async def _once(call: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
+    yield call
+
+
+def _string_tensor(name: str, values: list[str]) -> InferInput:
+    from tritonclient.grpc import InferInput
+
+    tensor = InferInput(name, [len(values)], "BYTES")
+    tensor.set_data_from_numpy(np.array([v.encode() for v in values], dtype=np.object_))
+    return tensor
+
+
+def _float_tensor(name: str, value: float) -> InferInput:
+    from tritonclient.grpc import InferInput
+
+    tensor = InferInput(name, [1], "FP32")
+    tensor.set_data_from_numpy(np.array([value], dtype=np.float32))
+    return tensor

@@ -1,0 +1,1 @@
+"""Use cases: see only the domain and the ports."""

@@ -1,0 +1,317 @@
+"""One text, spoken in a personality's voice: from the request to bytes, and the receipt."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from voice_gateway.domain.audio import AudioFormat, SentenceTrimmer, rates_of, silence
+from voice_gateway.domain.chain import chain_for
+from voice_gateway.domain.errors import (
+    AllProvidersFailedError,
+    InvalidRequestError,
+    NotFoundError,
+    StorageUnavailableError,
+)
+from voice_gateway.domain.receipt import Asked, Outcome, Receipt, Served
+from voice_gateway.domain.speech import SpeechRequest
+from voice_gateway.domain.text import pause_after, split_sentences
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from numpy.typing import NDArray
+
+    from voice_gateway.domain.chain import Quality
+    from voice_gateway.domain.personality import AdvancedSettings, Personality
+    from voice_gateway.domain.speech import SpeechChunk
+    from voice_gateway.ports import (
+        AudioEncoderFactory,
+        Clock,
+        PersonalityRepository,
+        ReceiptStore,
+        SpeechObserver,
+        SpeechProvider,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechCommand:
+    """What a caller wants spoken; None leaves the choice to the personality."""
+
+    tenant_id: str
+    request_id: str
+    personality_id: str
+    text: str
+    language: str | None = None
+    quality: Quality | None = None
+    provider: str | None = None
+    """Forces one provider."""
+    speed: float | None = None
+    pitch: float | None = None
+    advanced: AdvancedSettings | None = None
+    strict: bool = False
+    audio_format: AudioFormat = AudioFormat.WAV
+    sample_rate: int = 24_000
+    seconds_left: float | None = None
+    """How long the caller's runtime will still wait; None for no bound."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechAnswer:
+    """Audio whose first bytes are ready; who began to speak is known."""
+
+    provider: str
+    voice: str
+    audio: AsyncGenerator[bytes]
+    """The bytes, in order. The receipt is stored before this ends; closing it ends the work."""
+
+
+class _Progress:
+    """What the receipt needs to know of the stream."""
+
+    def __init__(self, started: float) -> None:
+        self.started = started
+        self.first_chunk: SpeechChunk | None = None
+        self.first_audio: float | None = None
+        self.audio_seconds = 0.0
+
+
+class SpeechService:
+    """Speaks texts."""
+
+    def __init__(
+        self,
+        *,
+        personalities: PersonalityRepository,
+        receipts: ReceiptStore,
+        router: SpeechProvider,
+        encoders: AudioEncoderFactory,
+        observer: SpeechObserver,
+        clock: Clock,
+    ) -> None:
+        self._personalities = personalities
+        self._receipts = receipts
+        self._router = router
+        self._encoders = encoders
+        self._observer = observer
+        self._clock = clock
+        self._saving: set[asyncio.Task[None]] = set()
+
+    async def warm_up(self) -> None:
+        """Does beforehand what would make the first request slow."""
+        await self._router.warm_up()
+
+    async def aclose(self) -> None:
+        """Ends what is still being stored, and closes the providers."""
+        await asyncio.gather(*self._saving)
+        await self._router.aclose()
+
+    async def receipt(self, tenant_id: str, request_id: str) -> Receipt:
+        """Returns the receipt of an answer that has ended.
+
+        Raises:
+            NotFoundError: The tenant has none with this id.
+            StorageUnavailableError: The table did not answer.
+        """
+        return await asyncio.to_thread(self._receipts.get, tenant_id, request_id)
+
+    async def speak(self, command: SpeechCommand) -> SpeechAnswer:
+        """Starts speaking and returns once there is something to hear.
+
+        Raises:
+            InvalidRequestError: Nothing to pronounce, a language that nobody asked speaks, a forced
+                provider that is not deployed, a sample rate that the format cannot carry.
+            NotFoundError: The tenant has no such personality.
+            AllProvidersFailedError: Nobody could speak.
+            ProviderError: A provider refused the request itself (`rejected`).
+            StorageUnavailableError: The table did not answer.
+        """
+        progress = _Progress(self._clock.monotonic())
+        if (rates := rates_of(command.audio_format)) and command.sample_rate not in rates:
+            listed = ", ".join(map(str, rates))
+            raise InvalidRequestError(
+                f"{command.audio_format} takes one of {listed}.", field="sample_rate"
+            )
+        personality = await asyncio.to_thread(self._personality, command)
+        request = self._request(command, personality)
+        stream = self._stream(command, request, progress)
+        try:
+            first_bytes = await anext(stream)
+        except AllProvidersFailedError as error:
+            raise _blame(error, command, request) from None
+        first = progress.first_chunk
+        assert first is not None  # bytes come from a chunk
+        return SpeechAnswer(
+            provider=first.provider, voice=first.voice, audio=_resume(first_bytes, stream)
+        )
+
+    def _personality(self, command: SpeechCommand) -> Personality:
+        try:
+            return self._personalities.get(command.tenant_id, command.personality_id)
+        except NotFoundError as error:
+            raise NotFoundError(error.message, field="personality") from None
+
+    def _request(self, command: SpeechCommand, personality: Personality) -> SpeechRequest:
+        config = personality.voice_config
+        language = (command.language or config.language).lower()
+        quality = command.quality or config.quality
+        sentences = split_sentences(command.text, language)
+        if not sentences:
+            raise InvalidRequestError("There is nothing to pronounce in it.", field="text")
+        deadline = None
+        if command.seconds_left is not None:
+            deadline = self._clock.monotonic() + command.seconds_left
+        return SpeechRequest(
+            sentences=sentences,
+            language=language,
+            chain=chain_for(
+                quality,
+                preferred=config.provider,
+                # A request that names a quality means that quality's chain.
+                own_chain=config.fallback_chain if command.quality is None else None,
+                forced=command.provider,
+                strict=command.strict,
+            ),
+            quality=quality,
+            voices=config.voices,
+            speed=config.speed if command.speed is None else command.speed,
+            pitch=config.pitch if command.pitch is None else command.pitch,
+            advanced=command.advanced or config.advanced,
+            sample_path=config.sample_path,
+            strict=command.strict,
+            deadline=deadline,
+        )
+
+    async def _stream(
+        self, command: SpeechCommand, request: SpeechRequest, progress: _Progress
+    ) -> AsyncGenerator[bytes]:
+        """Yields the answer's bytes, none of them empty."""
+        encoder = self._encoders(command.audio_format, command.sample_rate)
+        try:
+            async with aclosing(self._router.synthesize(request)) as chunks:
+                async for samples, sample_rate in _joined(chunks, request.sentences, progress):
+                    progress.audio_seconds += samples.size / sample_rate
+                    if ready := encoder.encode(samples, sample_rate):
+                        if progress.first_audio is None:
+                            progress.first_audio = self._clock.monotonic()
+                        yield ready
+            if rest := encoder.finish():
+                if progress.first_audio is None:
+                    progress.first_audio = self._clock.monotonic()
+                yield rest
+        except BaseException:
+            if progress.first_chunk is not None:
+                # The listener hung up, or the chain ended in the middle: what was spoken is still
+                # accounted for, but nothing may be awaited on this way out.
+                receipt = self._receipt(command, request, progress)
+                task = asyncio.get_running_loop().create_task(self._keep(command, receipt))
+                self._saving.add(task)
+                task.add_done_callback(self._saving.discard)
+            raise
+        await self._keep(command, self._receipt(command, request, progress))
+
+    async def _keep(self, command: SpeechCommand, receipt: Receipt) -> None:
+        self._observer.served(command.tenant_id, receipt)
+        try:
+            await asyncio.to_thread(self._receipts.save, command.tenant_id, receipt)
+        except StorageUnavailableError as error:
+            # The audio is out: it is too late to fail, so the figures go to the log instead.
+            self._observer.receipt_lost(command.tenant_id, receipt, error)
+
+    def _receipt(
+        self, command: SpeechCommand, request: SpeechRequest, progress: _Progress
+    ) -> Receipt:
+        attempts = request.journal.attempts
+        asked = request.chain[0]
+        total = self._clock.monotonic() - progress.started
+        spoken = sum(a.sentences for a in attempts)
+        cut = any(a.cut for a in attempts)
+        served = tuple(
+            Served(provider=provider, voice=voice, sentences=sum(a.sentences for a in turns))
+            for (provider, voice), turns in groupby(
+                (a for a in attempts if a.sentences), key=lambda a: (a.provider, a.voice)
+            )
+        )
+        first = progress.first_audio
+        return Receipt(
+            request_id=command.request_id,
+            personality=command.personality_id,
+            asked=Asked(
+                provider=asked, voice=request.voices.get(asked), quality=request.quality.value
+            ),
+            served=served,
+            substituted=any(turn.provider != asked for turn in served),
+            complete=spoken == len(request.sentences) and not cut,
+            attempts=tuple(attempts),
+            sentences=len(request.sentences),
+            first_audio_ms=None if first is None else round((first - progress.started) * 1000, 1),
+            total_ms=round(total * 1000, 1),
+            audio_seconds=round(progress.audio_seconds, 3),
+            real_time_factor=(
+                round(total / progress.audio_seconds, 4) if progress.audio_seconds else None
+            ),
+            characters=sum(map(len, request.sentences)),
+            cost_usd=sum(a.cost_usd for a in attempts),
+            not_applied=tuple(sorted(request.journal.not_applied)),
+            format=command.audio_format.value,
+            sample_rate=command.sample_rate,
+        )
+
+
+async def _joined(
+    chunks: AsyncIterator[SpeechChunk], sentences: tuple[str, ...], progress: _Progress
+) -> AsyncGenerator[tuple[NDArray[np.float32], int]]:
+    """Trims each sentence and puts its pause between it and the next.
+
+    Yields:
+        Samples, shape [n], and their rate.
+    """
+    current: tuple[int, SentenceTrimmer] | None = None
+    async for chunk in chunks:
+        pieces = []
+        if progress.first_chunk is None:
+            progress.first_chunk = chunk
+        elif current is None or current[0] != chunk.sentence:
+            pieces.append(silence(pause_after(sentences[chunk.sentence - 1]), chunk.sample_rate))
+        if current is None or current[0] != chunk.sentence:
+            current = (chunk.sentence, SentenceTrimmer(chunk.sample_rate))
+        pieces.append(current[1].push(chunk.samples))
+        if chunk.last:
+            pieces.append(current[1].finish())
+        yield np.concatenate(pieces), chunk.sample_rate
+
+
+async def _resume(first: bytes, stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    async with aclosing(stream):
+        yield first
+        async for ready in stream:
+            yield ready
+
+
+def _blame(
+    error: AllProvidersFailedError, command: SpeechCommand, request: SpeechRequest
+) -> AllProvidersFailedError | InvalidRequestError:
+    """Tells a request that nobody could ever serve from a chain that is down."""
+    reasons = {a.reason for a in error.attempts}
+    if any(a.outcome is Outcome.FAILED for a in error.attempts):
+        return error
+    if "language" in reasons:
+        asked = ", ".join(request.chain)
+        return InvalidRequestError(
+            f"{request.language} is spoken by none of the providers asked: {asked}.",
+            field="language",
+        )
+    if "cannot_clone" in reasons:
+        return InvalidRequestError(
+            f"{request.chain[0]} cannot clone a voice, and a strict request takes no substitute.",
+            field="strict",
+        )
+    if command.provider is not None:
+        return InvalidRequestError(f"{command.provider} is not deployed here.", field="provider")
+    return error

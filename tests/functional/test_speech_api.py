@@ -1,0 +1,467 @@
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fakes.clock import FakeClock
+from fakes.observer import RecordingObserver
+from fakes.personalities import FakePersonalities
+from fakes.providers import ScriptedProvider, tone
+from fakes.receipts import FakeReceipts
+from voice_gateway.adapters.audio_codec import audio_encoder
+from voice_gateway.adapters.system_clock import SystemClock
+from voice_gateway.domain.errors import FailureReason, ProviderError
+from voice_gateway.domain.personality import Personality, VoiceConfig
+from voice_gateway.domain.speech import ProviderCapabilities
+from voice_gateway.handlers.speech import BrokenOffError, create_app
+from voice_gateway.providers.fallback import FallbackProvider
+from voice_gateway.providers.registry import ProviderRegistry
+from voice_gateway.services.speech import SpeechService
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.applications import Starlette
+
+NOW = FakeClock().now()
+SPEAK = "/api/speech"
+ENGLISH = ProviderCapabilities(languages=frozenset({"en"}))
+
+
+class House:
+    """The speech function, with everything behind it in memory."""
+
+    def __init__(self) -> None:
+        self.piper = ScriptedProvider("piper", ENGLISH)
+        self.floor = ScriptedProvider(
+            "espeak", ProviderCapabilities(languages=frozenset({"en", "de"}), pitch=True)
+        )
+        self.personalities = FakePersonalities(
+            Personality(
+                id="marcel",
+                tenant_id="demo",
+                name="Marcel",
+                voice_config=VoiceConfig.model_validate(
+                    {"quality": "medium", "voices": {"piper": "budtender/marcel"}}
+                ),
+                created_at=NOW,
+                updated_at=NOW,
+            )
+        )
+        self.receipts = FakeReceipts(FakeClock())
+        self.observer = RecordingObserver()
+        registry = ProviderRegistry({"piper": lambda: self.piper, "espeak": lambda: self.floor})
+        self.service = SpeechService(
+            personalities=self.personalities,
+            receipts=self.receipts,
+            router=FallbackProvider(registry, SystemClock()),
+            encoders=audio_encoder,
+            observer=self.observer,
+            clock=SystemClock(),
+        )
+        self.app = create_app(self.service)
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+@pytest.fixture
+async def client(house: House) -> AsyncIterator[httpx.AsyncClient]:
+    async with signed_in(house.app) as opened:
+        yield opened
+
+
+def signed_in(app: Starlette, **authorizer: str) -> httpx.AsyncClient:
+    found = {"tenant": "demo", "scopes": "speech:write speech:read", **authorizer}
+    context = {"requestId": "req-1", "authorizer": found}
+
+    return _Client(
+        app,
+        transport=httpx.ASGITransport(app, raise_app_exceptions=False),
+        base_url="http://voice",
+        headers={"x-amzn-request-context": json.dumps(context)},
+    )
+
+
+class _Client(httpx.AsyncClient):
+    """Runs the app's lifespan around itself."""
+
+    def __init__(self, app: Starlette, **more: Any) -> None:
+        super().__init__(**more)
+        self._lifespan = app.router.lifespan_context(app)
+
+    async def __aenter__(self) -> _Client:
+        await self._lifespan.__aenter__()
+        await super().__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await super().__aexit__(*error)
+        await self._lifespan.__aexit__(None, None, None)
+
+
+def problem(response: httpx.Response) -> dict[str, Any]:
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert body["status"] == response.status_code
+    assert body["request_id"] == "req-1"
+    assert "Traceback" not in response.text
+    return body
+
+
+def fields(response: httpx.Response) -> set[str]:
+    return {error["field"] for error in problem(response)["errors"]}
+
+
+async def test_speaks_and_leaves_a_receipt(client: httpx.AsyncClient, house: House) -> None:
+    answer = await client.post(SPEAK, json={"text": "Hi. How are you?", "personality": "marcel"})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "audio/wav"
+    assert answer.headers["x-speech-provider"] == "piper"
+    assert answer.headers["x-speech-voice"] == "budtender/marcel"
+    samples, rate = soundfile.read(io.BytesIO(answer.content))
+    assert rate == 24_000
+    # Two sentences of 0.2 s and the pause between them.
+    assert samples.shape == (pytest.approx(0.7 * rate, abs=0.02 * rate),)
+
+    receipt = (await client.get(f"/api/receipts/{answer.headers['x-request-id']}")).json()
+    assert receipt["asked"] == {
+        "provider": "piper",
+        "voice": "budtender/marcel",
+        "quality": "medium",
+    }
+    assert receipt["served"] == [{"provider": "piper", "voice": "budtender/marcel", "sentences": 2}]
+    assert (receipt["substituted"], receipt["complete"]) == (False, True)
+    assert receipt["characters"] == len("Hi.") + len("How are you?")
+    assert receipt["audio_seconds"] == pytest.approx(len(samples) / rate, abs=0.01)
+    assert 0 < receipt["first_audio_ms"] <= receipt["total_ms"]
+    assert [r.request_id for _, r in house.observer.receipts] == ["req-1"]
+
+
+async def test_the_first_audio_leaves_before_the_last_sentence_is_made(house: House) -> None:
+    """Ten sentences; the tenth is made only once the first bytes have left the app."""
+    left = asyncio.Event()
+
+    class Gated(ScriptedProvider):
+        async def synthesize(self, request):  # type: ignore[no-untyped-def]
+            async for chunk in super().synthesize(request):
+                if chunk.sentence == len(request.sentences) - 1:
+                    await left.wait()
+                yield chunk
+
+    house.piper = Gated("piper", ENGLISH)
+    body = {"text": "A sentence. " * 10, "personality": "marcel"}
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+        if message["type"] == "http.response.body" and message["body"]:
+            left.set()
+
+    await _asgi(house.app, body, send)
+    assert sum(bool(m.get("body")) for m in sent) > 1
+    receipt = house.observer.receipts[0][1]
+    assert receipt.complete
+    assert receipt.sentences == 10
+
+
+async def _asgi(app: Starlette, body: dict[str, Any], send: Any) -> None:
+    context = {
+        "requestId": "req-1",
+        "authorizer": {"tenant": "demo", "scopes": "speech:write speech:read"},
+    }
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": SPEAK,
+        "raw_path": SPEAK.encode(),
+        "query_string": b"",
+        "headers": [(b"x-amzn-request-context", json.dumps(context).encode())],
+    }
+    messages = iter([{"type": "http.request", "body": json.dumps(body).encode()}])
+
+    async def receive() -> dict[str, Any]:
+        for message in messages:
+            return message
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with app.router.lifespan_context(app):
+        await app(scope, receive, send)
+
+
+async def test_the_floor_speaks_when_the_chain_is_down(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    house.piper.fail_with = ProviderError("piper", FailureReason.UNAVAILABLE, "Triton is away")
+    answer = await client.post(SPEAK, json={"text": "Hi.", "personality": "marcel"})
+    assert answer.headers["x-speech-provider"] == "espeak"
+    receipt = (await client.get("/api/receipts/req-1")).json()
+    assert receipt["substituted"] is True
+    assert [(a["provider"], a["outcome"], a["reason"]) for a in receipt["attempts"]] == [
+        ("piper", "failed", "unavailable"),
+        ("xtts_v2", "passed_over", "not_configured"),
+        ("google", "passed_over", "not_configured"),
+        ("espeak", "served", None),
+    ]
+
+
+async def test_strict_fails_rather_than_substitutes(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    house.piper.fail_with = ProviderError("piper", FailureReason.QUOTA, "used up")
+    body = {"text": "Hi.", "personality": "marcel", "strict": True}
+    answer = await client.post(SPEAK, json=body)
+    assert answer.status_code == 503
+    assert [a["reason"] for a in problem(answer)["attempts"]] == ["quota"]
+    assert house.floor.asked == []
+
+
+async def test_a_forced_provider_bypasses_the_chain(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    body = {"text": "Hi.", "personality": "marcel", "provider": "espeak", "language": "de"}
+    answer = await client.post(SPEAK, json=body)
+    assert answer.headers["x-speech-provider"] == "espeak"
+    assert house.piper.asked == []
+    receipt = (await client.get("/api/receipts/req-1")).json()
+    assert receipt["substituted"] is False
+
+
+async def test_breaking_off_in_the_middle_continues_and_tells(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    house.piper.fail_with = ProviderError("piper", FailureReason.UNAVAILABLE, "gone")
+    house.piper.fail_at = (1, 1)
+    answer = await client.post(SPEAK, json={"text": "One. Two. Three.", "personality": "marcel"})
+    assert answer.status_code == 200
+    assert house.floor.asked == [("Three.",)]
+    receipt = (await client.get("/api/receipts/req-1")).json()
+    assert [(s["provider"], s["sentences"]) for s in receipt["served"]] == [
+        ("piper", 2),
+        ("espeak", 1),
+    ]
+    assert receipt["complete"] is False
+    assert receipt["substituted"] is True
+
+
+async def test_settings_of_the_request_win_over_the_personality(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    body = {"text": "Hi.", "personality": "marcel", "quality": "fast", "pitch": 2.0, "speed": 2}
+    assert (await client.post(SPEAK, json=body)).status_code == 200
+    receipt = (await client.get("/api/receipts/req-1")).json()
+    assert receipt["asked"]["quality"] == "fast"
+    assert receipt["not_applied"] == ["pitch"]
+
+
+@pytest.mark.parametrize("audio_format", ["wav", "mp3", "opus", "flac", "pcm"])
+async def test_every_format_comes_as_its_own_media_type(
+    client: httpx.AsyncClient, audio_format: str
+) -> None:
+    body = {"text": "Hi. There.", "personality": "marcel", "format": audio_format}
+    answer = await client.post(SPEAK, json=body)
+    kind = {"mp3": "mpeg", "opus": "ogg"}.get(audio_format, audio_format)
+    assert answer.headers["content-type"].startswith(f"audio/{kind}")
+    assert answer.headers["x-ai-generated"] == "true"
+    assert len(answer.content) > 1000
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"text": ""}, "text"),
+        ({"text": "   \n"}, "text"),
+        ({"text": "... 😀"}, "text"),
+        ({"text": "a " * 500_000}, "text"),
+        ({"text": None}, "text"),
+        ({"text": 3}, "text"),
+        ({"text": ["Hi"]}, "text"),
+        ({"personality": "NOPE!"}, "personality"),
+        ({"personality": None}, "personality"),
+        ({"provider": "polly"}, "provider"),
+        ({"provider": "azure"}, "provider"),
+        ({"provider": "piper", "language": "de"}, "language"),
+        ({"language": "xx"}, "language"),
+        ({"language": "klingon language"}, "language"),
+        ({"language": ""}, "language"),
+        ({"quality": "best"}, "quality"),
+        ({"speed": 0}, "speed"),
+        ({"speed": -1}, "speed"),
+        ({"speed": 99}, "speed"),
+        ({"speed": "fast"}, "speed"),
+        ({"speed": float("nan")}, "speed"),
+        ({"speed": float("inf")}, "speed"),
+        ({"pitch": float("nan")}, "pitch"),
+        ({"pitch": 40}, "pitch"),
+        ({"advanced": {"alpha": 2}}, "advanced.alpha"),
+        ({"advanced": {"diffusion_steps": 1.5}}, "advanced.diffusion_steps"),
+        ({"advanced": {"gamma": 1}}, "advanced.gamma"),
+        ({"format": "aac"}, "format"),
+        ({"format": "opus", "sample_rate": 44_100}, "sample_rate"),
+        ({"sample_rate": 1}, "sample_rate"),
+        ({"sample_rate": 24_000.5}, "sample_rate"),
+        ({"strict": "yes"}, "strict"),
+        ({"voice": "alloy"}, "voice"),
+    ],
+)
+async def test_bad_input_names_its_field(
+    client: httpx.AsyncClient, change: dict[str, Any], field: str
+) -> None:
+    body = {"text": "Hi.", "personality": "marcel", **change}
+    answer = await client.post(SPEAK, content=json.dumps(body))
+    assert answer.status_code == 422
+    assert fields(answer) == {field}
+
+
+@pytest.mark.parametrize("body", [b"", b"not json", b"{", b'{"text": "\xff"}', b'"\\ud800"'])
+async def test_a_body_that_is_no_json_says_so(client: httpx.AsyncClient, body: bytes) -> None:
+    answer = await client.post(SPEAK, content=body)
+    assert answer.status_code in (400, 422)
+    assert fields(answer) == {"body"}
+
+
+async def test_a_body_without_end_is_too_large(client: httpx.AsyncClient) -> None:
+    answer = await client.post(SPEAK, content=b'{"text": "' + b"a" * 3_000_000 + b'"}')
+    assert answer.status_code == 413
+    assert fields(answer) == {"body"}
+
+
+async def test_an_unknown_personality_is_not_found(client: httpx.AsyncClient) -> None:
+    answer = await client.post(SPEAK, json={"text": "Hi.", "personality": "nobody"})
+    assert answer.status_code == 404
+    assert fields(answer) == {"personality"}
+
+
+async def test_another_tenant_s_things_are_not_there(house: House) -> None:
+    async with signed_in(house.app) as ours:
+        await ours.post(SPEAK, json={"text": "Hi.", "personality": "marcel"})
+    async with signed_in(house.app, tenant="other") as theirs:
+        answer = await theirs.post(SPEAK, json={"text": "Hi.", "personality": "marcel"})
+        assert answer.status_code == 404
+        assert (await theirs.get("/api/receipts/req-1")).status_code == 404
+
+
+@pytest.mark.parametrize(("tenant", "scopes", "status"), [("", "", 401), ("demo", "x", 403)])
+async def test_without_a_right_nothing_is_spoken(
+    house: House, tenant: str, scopes: str, status: int
+) -> None:
+    async with signed_in(house.app, tenant=tenant, scopes=scopes) as client:
+        answer = await client.post(SPEAK, json={"text": "Hi.", "personality": "marcel"})
+    assert answer.status_code == status
+    problem(answer)
+
+
+async def test_unknown_addresses_and_methods(client: httpx.AsyncClient) -> None:
+    missing, wrong = await client.get("/api/nothing"), await client.get(SPEAK)
+    assert (missing.status_code, wrong.status_code) == (404, 405)
+    assert wrong.headers["allow"] == "POST"
+    problem(missing)
+    problem(wrong)
+
+
+async def test_a_table_that_is_away_is_a_503(client: httpx.AsyncClient, house: House) -> None:
+    house.personalities.broken = True
+    answer = await client.post(SPEAK, json={"text": "Hi.", "personality": "marcel"})
+    assert answer.status_code == 503
+    problem(answer)
+
+
+async def test_a_receipt_that_cannot_be_stored_does_not_spoil_the_audio(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    house.receipts.broken = True
+    answer = await client.post(SPEAK, json={"text": "Hi.", "personality": "marcel"})
+    assert answer.status_code == 200
+    assert house.observer.lost == ["req-1"]
+
+
+async def test_a_failure_of_no_known_kind_tells_nothing(
+    client: httpx.AsyncClient, house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "the customer's words"
+    house.personalities.get = _raise(RuntimeError(secret))  # type: ignore[method-assign]
+    answer = await client.post(SPEAK, json={"text": secret, "personality": "marcel"})
+    assert answer.status_code == 500
+    problem(answer)
+    (record,) = caplog.records
+    assert vars(record)["error"] == "RuntimeError"
+    assert secret not in answer.text + str(vars(record))
+
+
+def _raise(error: Exception) -> Any:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+async def test_hanging_up_ends_the_work_and_keeps_the_receipt(house: House) -> None:
+    house.piper.hang_at = (1, 0)
+
+    class HungUpError(Exception):
+        pass
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.body" and message["body"]:
+            raise HungUpError
+
+    with pytest.raises(BrokenOffError):
+        await _asgi(house.app, {"text": "One. Two.", "personality": "marcel"}, send)
+    assert house.piper.closed == 1
+    ((_, receipt),) = house.observer.receipts
+    assert receipt.complete is False
+    assert receipt.attempts[0].reason == "cancelled"
+
+
+async def test_health_needs_no_key(house: House) -> None:
+    transport = httpx.ASGITransport(house.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://voice") as client:
+        assert (await client.get("/healthz")).status_code == 204
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=6,
+)
+_names = st.sampled_from(["text", "personality", "language", "speed", "format", "advanced", "x"])
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.dictionaries(_names, _values) | _values)
+def test_no_body_is_ever_our_fault(body: object) -> None:
+    async def ask() -> httpx.Response:
+        async with signed_in(House().app) as client:
+            return await client.post(SPEAK, content=json.dumps(body))
+
+    assert asyncio.run(ask()).status_code < 500
+
+
+async def test_sixteen_callers_at_once_each_get_their_own(house: House) -> None:
+    async def length(client: httpx.AsyncClient, sentences: int) -> int:
+        body = {"text": "A b. " * sentences, "personality": "marcel", "format": "pcm"}
+        return len((await client.post(SPEAK, json=body)).content)
+
+    async with signed_in(house.app) as client:
+        alone = [await length(client, n) for n in range(1, 5)]
+        together = await asyncio.gather(*(length(client, 1 + i % 4) for i in range(16)))
+    assert together == alone * 4
+
+
+def test_the_fake_s_tone_is_audible() -> None:
+    assert abs(tone(0.1)).max() == pytest.approx(0.5, abs=0.01)

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from fakes.providers import ScriptedProvider
+from voice_gateway.adapters.system_clock import SystemClock
+from voice_gateway.domain.chain import Quality
+from voice_gateway.domain.errors import AllProvidersFailedError, FailureReason, ProviderError
+from voice_gateway.domain.receipt import Outcome
+from voice_gateway.domain.speech import ProviderCapabilities, SpeechRequest
+from voice_gateway.providers.fallback import FallbackProvider
+from voice_gateway.providers.registry import ProviderRegistry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from voice_gateway.domain.speech import SpeechChunk
+
+TEXT = ("One.", "Two two.", "Three.", "Four.")
+SOON = dict.fromkeys(Quality, 0.05)
+
+
+def router(*providers: ScriptedProvider, stall_seconds: float = 0.05) -> FallbackProvider:
+    registry = ProviderRegistry()
+    for provider in providers:
+        registry.register(provider.name, lambda p=provider: p)
+    return FallbackProvider(
+        registry, SystemClock(), first_audio_seconds=SOON, stall_seconds=stall_seconds
+    )
+
+
+def request(
+    chain: Sequence[str], sentences: tuple[str, ...] = TEXT, **more: object
+) -> SpeechRequest:
+    values = {"sentences": sentences, "language": "en", "chain": tuple(chain), **more}
+    return SpeechRequest(**values)  # type: ignore[arg-type]
+
+
+async def heard(fallback: FallbackProvider, asked: SpeechRequest) -> list[SpeechChunk]:
+    return [chunk async for chunk in fallback.synthesize(asked)]
+
+
+def order(chunks: Sequence[SpeechChunk]) -> list[tuple[str, int]]:
+    """Who began which sentence."""
+    return list(dict.fromkeys((c.provider, c.sentence) for c in chunks))
+
+
+def unavailable(name: str) -> ProviderError:
+    return ProviderError(name, FailureReason.UNAVAILABLE, "down")
+
+
+async def test_the_first_of_the_chain_speaks_everything() -> None:
+    first, second = ScriptedProvider("piper"), ScriptedProvider("google")
+    asked = request(["piper", "google"])
+    chunks = await heard(router(first, second), asked)
+    assert order(chunks) == [("piper", i) for i in range(4)]
+    assert second.asked == []
+    (attempt,) = asked.journal.attempts
+    assert (attempt.outcome, attempt.sentences, attempt.voice) == (
+        Outcome.SERVED,
+        4,
+        "piper-default",
+    )
+    assert attempt.characters == sum(map(len, TEXT))
+
+
+@pytest.mark.parametrize("reason", [r for r in FailureReason if r is not FailureReason.REJECTED])
+async def test_falls_back_when_the_first_fails_before_any_audio(reason: FailureReason) -> None:
+    first = ScriptedProvider("piper", fail_with=ProviderError("piper", reason, "why"))
+    asked = request(["piper", "google"])
+    chunks = await heard(router(first, ScriptedProvider("google")), asked)
+    assert order(chunks) == [("google", i) for i in range(4)]
+    failed, served = asked.journal.attempts
+    assert (failed.outcome, failed.reason, failed.sentences) == (Outcome.FAILED, reason.value, 0)
+    assert failed.characters == 0
+    assert served.outcome is Outcome.SERVED
+
+
+async def test_goes_on_at_the_next_sentence_when_one_was_heard_whole() -> None:
+    first = ScriptedProvider("piper", fail_with=unavailable("piper"), fail_at=(2, 0))
+    second = ScriptedProvider("google")
+    asked = request(["piper", "google"])
+    chunks = await heard(router(first, second), asked)
+    assert order(chunks) == [("piper", 0), ("piper", 1), ("google", 2), ("google", 3)]
+    assert second.asked == [TEXT[2:]]
+    assert not asked.journal.attempts[0].cut
+
+
+async def test_never_repeats_a_sentence_that_was_heard_in_part() -> None:
+    first = ScriptedProvider("piper", fail_with=unavailable("piper"), fail_at=(1, 1))
+    second = ScriptedProvider("google")
+    asked = request(["piper", "google"])
+    chunks = await heard(router(first, second), asked)
+    assert order(chunks) == [("piper", 0), ("piper", 1), ("google", 2), ("google", 3)]
+    assert second.asked == [TEXT[2:]]
+    assert asked.journal.attempts[0].cut
+
+
+async def test_breaking_off_in_the_last_sentence_bothers_nobody_else() -> None:
+    first = ScriptedProvider("piper", fail_with=unavailable("piper"), fail_at=(3, 1))
+    second = ScriptedProvider("google")
+    asked = request(["piper", "google"])
+    await heard(router(first, second), asked)
+    assert second.asked == []
+    assert asked.journal.attempts[-1].cut
+
+
+async def test_whoever_takes_over_keeps_the_rest() -> None:
+    first = ScriptedProvider("piper", fail_with=unavailable("piper"), fail_at=(1, 0))
+    second = ScriptedProvider("google", fail_with=unavailable("google"), fail_at=(1, 0))
+    third = ScriptedProvider("azure")
+    chunks = await heard(router(first, second, third), request(["piper", "google", "azure"]))
+    assert order(chunks) == [("piper", 0), ("google", 1), ("azure", 2), ("azure", 3)]
+    assert len(first.asked) == 1
+
+
+async def test_rejected_ends_the_request() -> None:
+    refusal = ProviderError("piper", FailureReason.REJECTED, "speed out of range")
+    second = ScriptedProvider("google")
+    asked = request(["piper", "google"])
+    with pytest.raises(ProviderError, match="speed"):
+        await heard(router(ScriptedProvider("piper", fail_with=refusal), second), asked)
+    assert second.asked == []
+    assert asked.journal.attempts[0].reason == "rejected"
+
+
+async def test_the_chain_exhausted_says_what_was_tried() -> None:
+    first = ScriptedProvider("piper", fail_with=unavailable("piper"))
+    with pytest.raises(AllProvidersFailedError) as raised:
+        await heard(router(first), request(["xtts_v2", "piper"]))
+    assert [(a.provider, a.reason) for a in raised.value.attempts] == [
+        ("xtts_v2", "not_configured"),
+        ("piper", "unavailable"),
+    ]
+
+
+async def test_passes_over_who_does_not_speak_the_language() -> None:
+    everywhere = ProviderCapabilities(languages=frozenset({"en", "de"}))
+    asked = request(["piper", "google"], language="de-AT")
+    chunks = await heard(
+        router(ScriptedProvider("piper"), ScriptedProvider("google", everywhere)), asked
+    )
+    assert {c.provider for c in chunks} == {"google"}
+    assert asked.journal.attempts[0].reason == "language"
+
+
+async def test_a_strict_request_with_a_sample_passes_over_who_cannot_clone() -> None:
+    asked = request(["piper"], strict=True, sample_path="tenants/t/samples/s/clean.wav")
+    with pytest.raises(AllProvidersFailedError):
+        await heard(router(ScriptedProvider("piper")), asked)
+    assert asked.journal.attempts[0].reason == "cannot_clone"
+
+
+@pytest.mark.parametrize(
+    "audio",
+    [
+        np.zeros(0, np.float32),
+        np.zeros(800, np.float32),
+        np.full(800, 1e-4, np.float32),
+        np.array([0.1, np.nan], np.float32),
+        np.array([0.1, np.inf], np.float32),
+    ],
+    ids=["empty", "silent", "nearly silent", "nan", "infinite"],
+)
+async def test_audio_that_is_no_speech_is_a_failure(audio: np.ndarray) -> None:
+    asked = request(["piper", "google"])
+    chunks = await heard(
+        router(ScriptedProvider("piper", audio=audio), ScriptedProvider("google")), asked
+    )
+    assert order(chunks) == [("google", i) for i in range(4)]
+    assert asked.journal.attempts[0].reason == "bad_audio"
+
+
+async def test_a_quiet_beginning_is_held_back_and_not_lost() -> None:
+    class Soft(ScriptedProvider):
+        async def synthesize(self, request):  # type: ignore[no-untyped-def]
+            async for chunk in super().synthesize(request):
+                quiet = not chunk.last
+                yield chunk if not quiet else _silenced(chunk)
+
+    chunks = await heard(router(Soft("piper")), request(["piper"], ("One.",)))
+    assert [c.last for c in chunks] == [False, True]
+
+
+def _silenced(chunk: SpeechChunk) -> SpeechChunk:
+    from dataclasses import replace
+
+    return replace(chunk, samples=np.zeros_like(chunk.samples))
+
+
+async def test_who_stops_before_the_end_has_failed() -> None:
+    class Short(ScriptedProvider):
+        async def synthesize(self, request):  # type: ignore[no-untyped-def]
+            async for chunk in super().synthesize(request):
+                if chunk.sentence == 2:
+                    return
+                yield chunk
+
+    asked = request(["piper", "google"])
+    chunks = await heard(router(Short("piper"), ScriptedProvider("google")), asked)
+    assert order(chunks) == [("piper", 0), ("piper", 1), ("google", 2), ("google", 3)]
+    assert asked.journal.attempts[0].reason == "bad_audio"
+
+
+async def test_no_first_audio_in_time_asks_the_next() -> None:
+    slow = ScriptedProvider("piper", hang_at=(0, 0))
+    asked = request(["piper", "google"])
+    chunks = await heard(router(slow, ScriptedProvider("google")), asked)
+    assert order(chunks) == [("google", i) for i in range(4)]
+    assert asked.journal.attempts[0].reason == "timeout"
+    assert slow.closed == 1
+
+
+async def test_a_stall_in_the_middle_asks_the_next() -> None:
+    slow = ScriptedProvider("piper", hang_at=(1, 0))
+    chunks = await heard(router(slow, ScriptedProvider("google")), request(["piper", "google"]))
+    assert order(chunks) == [("piper", 0), ("google", 1), ("google", 2), ("google", 3)]
+
+
+async def test_a_deadline_that_is_over_leaves_no_time() -> None:
+    clock = SystemClock()
+    asked = request(["piper"], deadline=clock.monotonic() - 1)
+    with pytest.raises(AllProvidersFailedError):
+        await heard(router(ScriptedProvider("piper", hang_at=(0, 0))), asked)
+    assert asked.journal.attempts[0].reason == "timeout"
+
+
+async def test_a_provider_s_own_bug_falls_back_and_keeps_its_words_to_itself(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bug = ScriptedProvider("piper", fail_with=KeyError("the customer's words"))
+    asked = request(["piper", "google"])
+    chunks = await heard(router(bug, ScriptedProvider("google")), asked)
+    assert order(chunks) == [("google", i) for i in range(4)]
+    assert "KeyError" in str(asked.journal.attempts[0].detail)
+    assert "customer" not in caplog.text + str(asked.journal.attempts)
+    assert [record.provider for record in caplog.records] == ["piper"]  # type: ignore[attr-defined]
+
+
+async def test_hanging_up_cancels_the_provider_and_is_written_down() -> None:
+    provider = ScriptedProvider("piper")
+    asked = request(["piper"])
+    async with aclosing(router(provider).synthesize(asked)) as chunks:
+        await anext(chunks)
+    assert provider.closed == 1
+    (attempt,) = asked.journal.attempts
+    assert (attempt.reason, attempt.sentences, attempt.cut) == ("cancelled", 1, True)
+
+
+async def test_cancelling_the_task_cancels_the_provider() -> None:
+    provider = ScriptedProvider("piper", hang_at=(0, 1))
+    asked = request(["piper"])
+    fallback = router(provider, stall_seconds=60)
+    begun = asyncio.Event()
+
+    async def listen() -> None:
+        async for _ in fallback.synthesize(asked):
+            begun.set()
+
+    task = asyncio.create_task(listen())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert provider.closed == 1
+    assert asked.journal.attempts[0].reason == "cancelled"
+
+
+async def test_says_which_settings_were_not_followed() -> None:
+    asked = request(["piper"], pitch=2.0, speed=1.2, sample_path="a/b")
+    await heard(router(ScriptedProvider("piper")), asked)
+    assert asked.journal.not_applied == {"pitch", "sample_path"}
+
+
+async def test_counts_what_a_vendor_bills_for_what_was_begun() -> None:
+    priced = ProviderCapabilities(languages=frozenset({"en"}), usd_per_million_characters=16)
+    first = ScriptedProvider("google", priced, fail_with=unavailable("google"), fail_at=(1, 1))
+    asked = request(["google", "piper"])
+    await heard(router(first, ScriptedProvider("piper")), asked)
+    failed, served = asked.journal.attempts
+    assert failed.characters == len("One.") + len("Two two.")
+    assert failed.cost_usd == pytest.approx(failed.characters * 16e-6)
+    assert served.cost_usd == 0
+
+
+async def test_an_unregistered_provider_is_gone_from_the_next_request_on() -> None:
+    registry = ProviderRegistry({"piper": lambda: ScriptedProvider("piper")})
+    fallback = FallbackProvider(registry, SystemClock())
+    await heard(fallback, request(["piper"]))
+    registry.unregister("piper")
+    with pytest.raises(AllProvidersFailedError, match="not_configured"):
+        await heard(fallback, request(["piper"]))
+
+
+async def test_a_provider_is_built_once_and_only_when_asked() -> None:
+    built: list[str] = []
+
+    def factory(name: str) -> ScriptedProvider:
+        built.append(name)
+        return ScriptedProvider(name)
+
+    registry = ProviderRegistry(
+        {"piper": lambda: factory("piper"), "google": lambda: factory("google")}
+    )
+    fallback = FallbackProvider(registry, SystemClock())
+    await heard(fallback, request(["piper", "google"]))
+    await heard(fallback, request(["piper", "google"]))
+    assert built == ["piper"]
