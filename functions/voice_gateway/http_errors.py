@@ -53,6 +53,18 @@ _TITLE: Final[Mapping[int, str]] = {
 }
 
 
+class RefusedRequestError(Exception):
+    """The request does not fit its model.
+
+    Apart from `ValidationError` itself, which may also mean that a stored document cannot be read:
+    that one is ours to answer for, not the caller's.
+    """
+
+    def __init__(self, cause: ValidationError) -> None:
+        super().__init__(type(cause).__name__)
+        self.cause = cause
+
+
 class FieldProblem(BaseModel):
     """One wrong field."""
 
@@ -87,6 +99,8 @@ def problem_for(error: Exception, request_id: str | None = None) -> Problem:
         status = _STATUS[type(error)]
         fields = (FieldProblem(field=error.field, message=error.message),) if error.field else ()
         return _problem(status, error.message, request_id, errors=fields)
+    if isinstance(error, RefusedRequestError):
+        return _refusal(error.cause, request_id)
     if isinstance(error, ProviderError) and error.reason is FailureReason.REJECTED:
         return _problem(
             422,
@@ -104,19 +118,16 @@ def problem_for(error: Exception, request_id: str | None = None) -> Problem:
 
 
 def problem_for_status(status: int, detail: str, request_id: str | None = None) -> Problem:
-    """The answer to a request that no route took (404, 405, unreadable JSON)."""
+    """The answer to a request that no route took (404, 405)."""
     return _problem(status, detail, request_id)
 
 
-def problem_for_fields(
-    errors: Sequence[Mapping[str, Any]], request_id: str | None = None
-) -> Problem:
-    """Maps pydantic's error list, naming each field by its dotted path.
-
-    Args:
-        errors: `ValidationError.errors()`, or a framework's list of the same shape.
-        request_id: The request's id.
-    """
+def _refusal(error: ValidationError, request_id: str | None) -> Problem:
+    # Without the offending input, which may be a customer's text.
+    errors = error.errors(include_input=False, include_url=False)
+    if any(e["type"] == "json_invalid" for e in errors):
+        unreadable = FieldProblem(field="body", message="This is not JSON.")
+        return _problem(400, "The body is not JSON.", request_id, errors=(unreadable,))
     fields = tuple(
         FieldProblem(field=_field_path(e["loc"]), message=str(e["msg"]))
         for e in errors[:_FIELDS_SHOWN]
@@ -125,19 +136,8 @@ def problem_for_fields(
     return _problem(422, f"Check: {named}.", request_id, errors=fields)
 
 
-def problem_for_validation(error: ValidationError, request_id: str | None = None) -> Problem:
-    """Maps a pydantic error without the offending input, which may be a customer's text."""
-    errors = error.errors(include_input=False, include_url=False)
-    if any(e["type"] == "json_invalid" for e in errors):
-        unreadable = FieldProblem(field="body", message="This is not JSON.")
-        return _problem(400, "The body is not JSON.", request_id, errors=(unreadable,))
-    return problem_for_fields(errors, request_id)
-
-
 def _field_path(loc: Sequence[str | int]) -> str:
-    inner = loc[1:] if loc and loc[0] in ("body", "query", "path", "header") else loc
-    # Nothing inside: the part itself is wrong, or a caller's own field is called `body`.
-    path = ".".join(str(part) for part in inner or loc) or "body"
+    path = ".".join(map(str, loc)) or "body"
     return path if len(path) <= _FIELD_PATH_SHOWN else f"{path[:_FIELD_PATH_SHOWN]}…"
 
 

@@ -5,11 +5,14 @@ Customers' text and audio never reach a log line: messages are fixed sentences, 
 
 from __future__ import annotations
 
+import traceback
 from functools import cache
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from voice_gateway.domain.errors import VoiceGatewayError
 
 if TYPE_CHECKING:
     from voice_gateway.domain.receipt import Receipt
@@ -28,6 +31,19 @@ def logger() -> Logger:
 def metrics() -> Metrics:
     """The one metrics sink (CloudWatch EMF on standard output), made on first use."""
     return Metrics(namespace=NAMESPACE, service=SERVICE)
+
+
+def log_failure(error: Exception, status: int, request_id: str) -> None:
+    """Writes down where it broke, never what it said: an error's words may quote the customer."""
+    logger().error(
+        "request failed",
+        request=request_id,
+        status=status,
+        error=type(error).__name__,
+        # Our own errors promise to hold nothing of the customer's.
+        detail=str(error) if isinstance(error, VoiceGatewayError) else None,
+        where=[f"{f.filename}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)],
+    )
 
 
 class SpeechTelemetry:

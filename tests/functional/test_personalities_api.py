@@ -309,9 +309,7 @@ class TestGet:
         client.post({"name": "Marcel"})
         assert client.get(path).status == 404
 
-    def test_a_document_that_cannot_be_read_is_our_fault(
-        self, client: Client, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_a_document_that_cannot_be_read_is_our_fault(self, client: Client) -> None:
         def unreadable(tenant_id: str, personality_id: str) -> Personality:
             return Personality.model_validate_json(f'{{"id": "{SECRET}", "name": 5}}')
 

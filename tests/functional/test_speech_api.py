@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from fakes.clock import FakeClock
 from fakes.observer import RecordingObserver
@@ -399,6 +400,17 @@ async def test_a_failure_of_no_known_kind_tells_nothing(
     (record,) = caplog.records
     assert vars(record)["error"] == "RuntimeError"
     assert secret not in answer.text + str(vars(record))
+
+
+async def test_a_stored_document_that_cannot_be_read_is_our_fault(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    with pytest.raises(ValidationError) as unreadable:
+        VoiceConfig.model_validate({"speed": 0})
+    house.personalities.get = _raise(unreadable.value)  # type: ignore[method-assign]
+    answer = await client.post(SPEAK, json={"text": "Hi.", "personality": "marcel"})
+    assert answer.status_code == 500
+    problem(answer)
 
 
 def _raise(error: Exception) -> Any:

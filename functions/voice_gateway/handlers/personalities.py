@@ -14,7 +14,7 @@ from voice_gateway.handlers.rest import (
     refuse_other_methods,
     send,
     serve,
-    tenant_with,
+    tenant_of,
 )
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ def create_app(service: PersonalityService) -> APIGatewayRestResolver:
 
     @app.get(_ALL)
     def list_personalities() -> Response[str]:
-        tenant_id = tenant_with(app.current_event, _READ)
+        tenant_id = tenant_of(app.current_event, _READ)
         query = read_query(app.current_event, PageQuery)
         page, cursor = service.list(tenant_id, limit=query.limit, cursor=query.cursor)
         return send(PersonalityPage.of(page, cursor))
 
     @app.post(_ALL)
     def create_personality() -> Response[str]:
-        tenant_id = tenant_with(app.current_event, _WRITE)
+        tenant_id = tenant_of(app.current_event, _WRITE)
         body = read_body(app.current_event, PersonalityBody)
         made = service.create(
             tenant_id,
@@ -57,7 +57,7 @@ def create_app(service: PersonalityService) -> APIGatewayRestResolver:
 
     @app.get(_ONE)
     def get_personality(personality_id: str) -> Response[str]:
-        tenant_id = tenant_with(app.current_event, _READ)
+        tenant_id = tenant_of(app.current_event, _READ)
         return send(PersonalityView.of(service.get(tenant_id, personality_id)))
 
     refuse_other_methods(app, _ALL, allowed=("GET", "POST"))

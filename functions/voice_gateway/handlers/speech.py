@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-import traceback
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -20,16 +18,15 @@ from starlette.routing import Route
 from voice_gateway import bootstrap
 from voice_gateway.api_models import SpeechBody
 from voice_gateway.domain.audio import MEDIA_TYPES
-from voice_gateway.domain.errors import ForbiddenError, TooLargeError, UnauthorizedError
 from voice_gateway.domain.limits import MAX_BODY_BYTES
+from voice_gateway.handlers.incoming import parse_body, tenant_with, too_large
 from voice_gateway.http_errors import (
     PROBLEM_JSON,
     Problem,
     problem_for,
     problem_for_status,
-    problem_for_validation,
 )
-from voice_gateway.observability import logger
+from voice_gateway.observability import log_failure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -98,9 +95,9 @@ class _ErrorDoor:
             await self._app(scope, receive, watched)
         except Exception as error:
             request = Request(scope)
-            problem = _problem(error, _request_id(request))
+            problem = problem_for(error, _request_id(request))
             if problem.status >= 500 or begun:
-                _log_failure(error, problem)
+                log_failure(error, problem.status, _request_id(request))
             if begun:
                 raise BrokenOffError from None
             await _answer(problem, request)(scope, receive, send)
@@ -123,8 +120,8 @@ async def _healthz(_: Request) -> Response:
 
 
 async def _speak(request: Request) -> Response:
-    request_id, tenant = _request_id(request), _tenant_with(request, "speech:write")
-    body = SpeechBody.model_validate_json(await _read_body(request), strict=True)
+    request_id, tenant = _request_id(request), tenant_with("speech:write", _context(request))
+    body = parse_body(SpeechBody, await _read_body(request))
     answer = await _service(request).speak(
         body.command(tenant, request_id, seconds_left=_seconds_left(request))
     )
@@ -143,7 +140,7 @@ async def _speak(request: Request) -> Response:
 
 
 async def _receipt(request: Request) -> Response:
-    tenant = _tenant_with(request, "speech:read")
+    tenant = tenant_with("speech:read", _context(request))
     receipt = await _service(request).receipt(tenant, request.path_params["request_id"])
     return JSONResponse(
         receipt.model_dump(mode="json"), headers={REQUEST_ID_HEADER: _request_id(request)}
@@ -167,22 +164,6 @@ def _request_id(request: Request) -> str:
     return request_id
 
 
-def _tenant_with(request: Request, scope: str) -> str:
-    """Reads from the authorizer's findings who calls.
-
-    Raises:
-        UnauthorizedError: No tenant came with the request.
-        ForbiddenError: The caller's key lacks the scope.
-    """
-    found = _context(request).get("authorizer") or {}
-    tenant = found.get("tenant")
-    if not isinstance(tenant, str) or not tenant:
-        raise UnauthorizedError("This needs an API key.")
-    if scope not in str(found.get("scopes", "")).split():
-        raise ForbiddenError(f"This API key lacks the scope {scope}.")
-    return tenant
-
-
 def _seconds_left(request: Request) -> float | None:
     """Reads how long Lambda will wait; None where nobody says."""
     deadline = json.loads(request.headers.get(LAMBDA_CONTEXT_HEADER, "{}")).get("deadline")
@@ -201,7 +182,7 @@ async def _read_body(request: Request) -> bytes:
     async for piece in request.stream():
         body += piece
         if len(body) > MAX_BODY_BYTES:
-            raise TooLargeError(f"At most {MAX_BODY_BYTES} bytes.", field="body")
+            raise too_large()
     return bytes(body)
 
 
@@ -212,27 +193,10 @@ async def _no_route(request: Request, error: Exception) -> Response:
     return _answer(problem_for_status(status, detail, _request_id(request)), request, headers)
 
 
-def _problem(error: Exception, request_id: str) -> Problem:
-    if isinstance(error, ValidationError):
-        return problem_for_validation(error, request_id)
-    return problem_for(error, request_id)
-
-
 def _answer(problem: Problem, request: Request, headers: dict[str, str] | None = None) -> Response:
     return JSONResponse(
         problem.body(),
         status_code=problem.status,
         media_type=PROBLEM_JSON,
         headers={**(headers or {}), REQUEST_ID_HEADER: _request_id(request)},
-    )
-
-
-def _log_failure(error: Exception, problem: Problem) -> None:
-    # Where it broke, never what it said: an exception's own words may quote the customer.
-    logger().error(
-        "request failed",
-        request=problem.request_id,
-        status=problem.status,
-        error=type(error).__name__,
-        where=[f"{f.filename}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)],
     )

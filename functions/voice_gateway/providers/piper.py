@@ -8,7 +8,7 @@ from voice_gateway.domain.speech import ProviderCapabilities
 from voice_gateway.providers.triton import TritonProvider
 
 LANGUAGES: Final = frozenset(
-    {"ar", "de", "en", "es", "fr", "hi", "it", "nl", "pl", "pt", "ru", "tr", "uk", "zh"}
+    {"de", "en", "es", "fr", "it", "nl", "pl", "pt", "ro", "ru", "uk", "zh"}
 )
 """Of the catalogue's voices (model_repository/piper/voices.json), installed or not."""
 

@@ -1,0 +1,68 @@
+"""What every handler reads off a request, whatever brought it here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from voice_gateway.domain.errors import ForbiddenError, TooLargeError, UnauthorizedError
+from voice_gateway.domain.limits import MAX_BODY_BYTES
+from voice_gateway.http_errors import RefusedRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_M = TypeVar("_M", bound=BaseModel)
+
+
+def tenant_with(scope: str, request_context: Mapping[str, Any]) -> str:
+    """Reads from the authorizer's findings who calls.
+
+    Args:
+        scope: What the caller must be allowed to do.
+        request_context: API Gateway's.
+
+    Raises:
+        UnauthorizedError: No tenant came with the request.
+        ForbiddenError: The caller's key lacks the scope.
+    """
+    found: Mapping[str, Any] = request_context.get("authorizer") or {}
+    tenant = found.get("tenant")
+    if not isinstance(tenant, str) or not tenant:
+        raise UnauthorizedError("This needs an API key.")
+    if scope not in str(found.get("scopes", "")).split():
+        raise ForbiddenError(f"This API key lacks the scope {scope}.")
+    return tenant
+
+
+def too_large() -> TooLargeError:
+    """The refusal of a body that is longer than anybody needs."""
+    return TooLargeError(f"At most {MAX_BODY_BYTES} bytes.", field="body")
+
+
+def parse_body(model: type[_M], body: bytes) -> _M:
+    """Reads a JSON body, strictly: a text is no number, and NaN is none either.
+
+    Raises:
+        TooLargeError: It is longer than anybody needs.
+        RefusedRequestError: It is no JSON, or does not fit the model.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise too_large()
+    try:
+        return model.model_validate_json(body, strict=True)
+    except ValidationError as error:
+        raise RefusedRequestError(error) from None
+
+
+def parse_query(model: type[_M], query: Mapping[str, str]) -> _M:
+    """Reads a query string.
+
+    Raises:
+        RefusedRequestError: It does not fit the model.
+    """
+    try:
+        return model.model_validate(dict(query))
+    except ValidationError as error:
+        raise RefusedRequestError(error) from None
