@@ -1,0 +1,307 @@
+#!/usr/bin/env python3
+"""Fetches the models that are too large for the repository.
+
+    python scripts/fetch_models.py piper --list
+    python scripts/fetch_models.py piper --voice fr_FR-siwis-medium --voice de_DE-thorsten-medium
+    python scripts/fetch_models.py piper --all
+
+What may be fetched stands in `model_repository/piper/voices.json`, pinned to one commit of the hub
+repository. Every file is checked against that catalogue's size, SHA-256 and, where the hub's own
+index was at hand, MD5; where the hub announces a SHA-256 of its own (`X-Linked-ETag`), it must be
+the same one before a byte is read. A file takes its name only when it has passed.
+
+An interrupted download goes on where it stopped, and what is there already is left alone, so the
+command may be repeated at will.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import httpx
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+from voice_serving.catalogue import Catalogue, CatalogueVoice, VoiceFile, read_catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+CATALOGUE: Final = ROOT / "model_repository/piper/voices.json"
+DEFAULT_DEST: Final = ROOT / ".local/voices"
+HUB: Final = "https://huggingface.co"
+
+_BLOCK: Final = 1 << 18
+_FRUITLESS_ATTEMPTS: Final = 4
+"""Attempts in a row that bring not one byte before it gives up."""
+_SHA256_HEX: Final = 64
+
+
+class FetchError(Exception):
+    """A file could not be fetched; the message is for the person at the terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where files come from.
+
+    Attributes:
+        client: HTTP client that follows redirects.
+        base_url: Of the hub or a mirror.
+        pause: Waits the given seconds between attempts.
+    """
+
+    client: httpx.Client
+    base_url: str
+    pause: Callable[[float], None] = time.sleep
+
+    def url(self, catalogue: Catalogue, file: VoiceFile) -> str:
+        """Address of a file at the pinned revision."""
+        base = self.base_url.rstrip("/")
+        return f"{base}/{catalogue.repository}/resolve/{catalogue.revision}/{file.path}"
+
+
+def fetch_voice(
+    source: Source,
+    catalogue: Catalogue,
+    voice: CatalogueVoice,
+    dest: Path,
+    advance: Callable[[int], None] = lambda _: None,
+) -> bool:
+    """Fetches what of a voice is not there yet.
+
+    Args:
+        source: Where from.
+        catalogue: Holds `voice`.
+        voice: A voice that is downloaded.
+        dest: Folder for its files.
+        advance: Told how many bytes more are there.
+
+    Returns:
+        Whether anything had to be fetched.
+
+    Raises:
+        FetchError: A file cannot be had, or is not what the catalogue says.
+    """
+    dest.mkdir(parents=True, exist_ok=True)
+    fetched = False
+    # The small JSON first: a model counts as installed only beside its JSON.
+    for file in sorted(voice.files, key=lambda file: file.size_bytes):
+        target = dest / file.name
+        if target.is_file() and _complaint(target, file) is None:
+            advance(file.size_bytes)
+            continue
+        _fetch_file(source, source.url(catalogue, file), file, target, advance)
+        fetched = True
+    return fetched
+
+
+def _fetch_file(
+    source: Source, url: str, file: VoiceFile, target: Path, advance: Callable[[int], None]
+) -> None:
+    part = target.with_name(f"{target.name}.part")
+    if part.is_file() and part.stat().st_size > file.size_bytes:
+        part.unlink()
+    reported = 0
+    fruitless = 0
+    while True:
+        before = part.stat().st_size if part.is_file() else 0
+        advance(before - reported)
+        reported = before
+        if before == file.size_bytes:
+            break
+        try:
+            for size in _download(source.client, url, file, part):
+                advance(size - reported)
+                reported = size
+        except httpx.TransportError as error:
+            after = part.stat().st_size if part.is_file() else 0
+            fruitless = 0 if after > before else fruitless + 1
+            if fruitless == _FRUITLESS_ATTEMPTS:
+                raise FetchError(
+                    f"{httpx.URL(url).host} cannot be reached ({type(error).__name__});"
+                    " what has arrived is kept, run the same command again"
+                ) from error
+            source.pause(2.0**fruitless)
+    complaint = _complaint(part, file)
+    if complaint is not None:
+        part.unlink()
+        raise FetchError(f"{file.name}: {complaint}; it was thrown away")
+    part.replace(target)
+
+
+def _download(client: httpx.Client, url: str, file: VoiceFile, part: Path) -> Iterator[int]:
+    """Adds to `part` until the stream ends.
+
+    Yields:
+        The size of `part` after every block.
+
+    Raises:
+        httpx.TransportError: The connection broke or ended too soon.
+        FetchError: The server refuses, or offers something else.
+    """
+    have = part.stat().st_size if part.is_file() else 0
+    # A compressed answer could not be resumed.
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    with client.stream("GET", url, headers=headers) as response:
+        if response.status_code not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
+            raise FetchError(f"{file.name}: {response.url.host} answered {response.status_code}")
+        _check_announced(response, file)
+        if response.status_code == httpx.codes.OK:
+            # The server knows no ranges and starts again from the beginning.
+            have = 0
+        with part.open("ab" if have else "wb") as output:
+            for block in response.iter_raw(_BLOCK):
+                have += len(block)
+                if have > file.size_bytes:
+                    raise FetchError(f"{file.name}: {response.url.host} sent more than it should")
+                output.write(block)
+                output.flush()
+                yield have
+
+
+def _check_announced(response: httpx.Response, file: VoiceFile) -> None:
+    """Compares the SHA-256 that the hub names for a large file, before its bytes."""
+    for answer in (*response.history, response):
+        tag = answer.headers.get("X-Linked-ETag", "").strip('"')
+        # Small files carry a git hash there, which is shorter.
+        if len(tag) == _SHA256_HEX and tag != file.sha256:
+            raise FetchError(f"{file.name}: the hub announces another SHA-256 than the catalogue")
+
+
+def _complaint(path: Path, file: VoiceFile) -> str | None:
+    """What is wrong with a file, or None."""
+    size = path.stat().st_size
+    if size != file.size_bytes:
+        return f"it has {size} bytes instead of {file.size_bytes}"
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as content:
+        while block := content.read(_BLOCK):
+            sha256.update(block)
+            md5.update(block)
+    if sha256.hexdigest() != file.sha256:
+        return "its SHA-256 is not the catalogue's"
+    if file.md5 is not None and md5.hexdigest() != file.md5:
+        return "its MD5 is not the catalogue's"
+    return None
+
+
+def _table(catalogue: Catalogue, dest: Path) -> Table:
+    table = Table(title=f"Piper voices ({catalogue.repository} at {catalogue.revision[:8]})")
+    table.add_column("voice", no_wrap=True)
+    table.add_column("language", no_wrap=True)
+    for column in ("gender", "speakers", "licence", "size", "here"):
+        table.add_column(column)
+    for voice in catalogue.voices:
+        size = sum(file.size_bytes for file in voice.files)
+        here = all((dest / file.name).is_file() for file in voice.files)
+        table.add_row(
+            voice.name,
+            voice.language,
+            voice.gender or "",
+            ", ".join(voice.speakers),
+            voice.licence,
+            "" if voice.shipped else f"{size / 1e6:.0f} MB",
+            "shipped" if voice.shipped else "yes" if here else "",
+        )
+    return table
+
+
+def _wanted(catalogue: Catalogue, names: Sequence[str], everything: bool) -> list[CatalogueVoice]:
+    if everything:
+        return [voice for voice in catalogue.voices if not voice.shipped]
+    wanted = []
+    for name in names:
+        voice = catalogue.find(name)
+        if voice is None:
+            raise FetchError(f"{name}: the catalogue has no such voice; --list shows them")
+        if voice.shipped:
+            raise FetchError(f"{name}: comes with the repository, there is nothing to fetch")
+        wanted.append(voice)
+    return wanted
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Fetches the models too large for the repository.")
+    models = parser.add_subparsers(dest="model", required=True, metavar="MODEL")
+    piper = models.add_parser("piper", help="voices for the model `piper`")
+    what = piper.add_mutually_exclusive_group(required=True)
+    what.add_argument("--voice", action="append", metavar="NAME", help="may be given repeatedly")
+    what.add_argument("--all", action="store_true", help="every voice of the catalogue, 0.8 GB")
+    what.add_argument("--list", action="store_true", help="show the catalogue and stop")
+    piper.add_argument("--dest", type=Path, default=DEFAULT_DEST, help="default: .local/voices")
+    piper.add_argument("--catalogue", type=Path, default=CATALOGUE, help=argparse.SUPPRESS)
+    piper.add_argument(
+        "--base-url",
+        default=os.environ.get("HF_ENDPOINT", HUB),
+        help="of the hub or a mirror; default: $HF_ENDPOINT, else huggingface.co",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None, pause: Callable[[float], None] = time.sleep) -> int:
+    """Runs the command.
+
+    Args:
+        argv: Arguments without the program's name; the process's own when None.
+        pause: Waits the given seconds between attempts.
+
+    Returns:
+        The exit status.
+    """
+    arguments = _arguments(argv)
+    console = Console()
+    catalogue = read_catalogue(arguments.catalogue)
+    if arguments.list:
+        console.print(_table(catalogue, arguments.dest))
+        return 0
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    try:
+        voices = _wanted(catalogue, arguments.voice or (), arguments.all)
+        with (
+            httpx.Client(follow_redirects=True, timeout=30.0) as client,
+            Progress(*columns, console=console) as progress,
+        ):
+            source = Source(client, arguments.base_url, pause)
+            for voice in voices:
+                total = sum(file.size_bytes for file in voice.files)
+                task = progress.add_task(voice.name, total=total)
+
+                def advance(size: int, task: TaskID = task) -> None:
+                    progress.advance(task, size)
+
+                if not fetch_voice(source, catalogue, voice, arguments.dest, advance):
+                    progress.update(task, description=f"{voice.name} (was there)")
+    except FetchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

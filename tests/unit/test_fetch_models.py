@@ -1,0 +1,288 @@
+"""The fetch command against a local server that misbehaves as asked."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import importlib.util
+import json
+import re
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+REVISION = "f" * 40
+MODEL = bytes(range(256)) * 4000
+CONFIG = json.dumps({"audio": {"sample_rate": 22050}}).encode()
+CONTENT = {"xx/tiny.onnx": MODEL, "xx/tiny.onnx.json": CONFIG}
+
+
+@dataclass
+class Hub:
+    """A server of two files, and how it behaves."""
+
+    url: str = ""
+    cut_after: list[int] = field(default_factory=list)
+    """Bytes after which the next connections break."""
+    corrupt: bool = False
+    ranges: bool = True
+    status: int | None = None
+    announced: str | None = None
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
+    """Path and `Range` of every request for a file."""
+
+    def ranges_asked(self, path: str) -> list[str | None]:
+        return [asked for name, asked in self.requests if name == path]
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    hub = Hub()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            if self.path.startswith("/cdn/"):
+                self.serve(self.path.removeprefix("/cdn/"))
+                return
+            path = self.path.removeprefix(f"/some/voices/resolve/{REVISION}/")
+            hub.requests.append((path, self.headers["Range"]))
+            # As the real hub: a redirect that announces what will come.
+            self.send_response(302)
+            if hub.announced is not None:
+                self.send_header("X-Linked-ETag", f'"{hub.announced}"')
+            self.send_header("Location", f"/cdn/{path}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def serve(self, path: str) -> None:
+            if hub.status is not None:
+                self.send_response(hub.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            content = CONTENT[path]
+            if hub.corrupt:
+                content = content[:-1] + bytes([content[-1] ^ 1])
+            start = 0
+            asked = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
+            if asked and hub.ranges:
+                start = int(asked[1])
+                self.send_response(206)
+                total = len(content)
+                self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
+            else:
+                self.send_response(200)
+            self.send_header("Content-Length", str(len(content) - start))
+            self.end_headers()
+            rest = content[start:]
+            if path.endswith(".onnx") and hub.cut_after:
+                self.wfile.write(rest[: hub.cut_after.pop(0)])
+                self.close_connection = True
+                return
+            self.wfile.write(rest)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    hub.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield hub
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def fetch_models() -> Iterator[ModuleType]:
+    path = Path(__file__).parents[2] / "scripts/fetch_models.py"
+    spec = importlib.util.spec_from_file_location("fetch_models", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["fetch_models"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["fetch_models"]
+
+
+@dataclass
+class Command:
+    """The command with a catalogue of its own."""
+
+    module: ModuleType
+    catalogue: Path
+    dest: Path
+    pauses: list[float] = field(default_factory=list)
+
+    def run(self, base_url: str, *arguments: str) -> int:
+        common = ["--catalogue", str(self.catalogue), "--dest", str(self.dest)]
+        argv = ["piper", *arguments, *common, "--base-url", base_url]
+        return int(self.module.main(argv, self.pauses.append))
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        found = sorted(self.dest.iterdir()) if self.dest.is_dir() else []
+        return {path.name: path.read_bytes() for path in found}
+
+
+@pytest.fixture
+def command(fetch_models: ModuleType, tmp_path: Path) -> Command:
+    files = [
+        {
+            "path": path,
+            "size_bytes": len(content),
+            "md5": hashlib.md5(content, usedforsecurity=False).hexdigest(),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        for path, content in CONTENT.items()
+    ]
+    voice = {
+        "name": "tiny",
+        "display_name": "Tiny",
+        "language": "en",
+        "gender": None,
+        "quality": "low",
+        "sample_rate": 22050,
+        "speakers": [],
+        "licence": "CC0 1.0",
+    }
+    document = {
+        "repository": "some/voices",
+        "revision": REVISION,
+        "voices": [{**voice, "name": "shipped"}, {**voice, "files": files}],
+    }
+    catalogue = tmp_path / "voices.json"
+    catalogue.write_text(json.dumps(document), encoding="utf-8")
+    return Command(fetch_models, catalogue, tmp_path / "voices")
+
+
+COMPLETE = {"tiny.onnx": MODEL, "tiny.onnx.json": CONFIG}
+
+
+def test_fetches_both_files_of_a_voice(command, hub):
+    assert command.run(hub.url, "--voice", "tiny") == 0
+    assert command.files == COMPLETE
+
+
+def test_all_means_every_voice_that_is_not_shipped(command, hub):
+    assert command.run(hub.url, "--all") == 0
+    assert command.files == COMPLETE
+
+
+def test_a_second_run_asks_for_nothing(command, hub, capsys):
+    command.run(hub.url, "--all")
+    hub.requests.clear()
+    assert command.run(hub.url, "--all") == 0
+    assert hub.requests == []
+    assert "was there" in capsys.readouterr().out
+
+
+def test_goes_on_where_the_connection_broke(command, hub):
+    hub.cut_after = [300_000, 200_000]
+    assert command.run(hub.url, "--voice", "tiny") == 0
+    assert command.files == COMPLETE
+    asked = hub.ranges_asked("xx/tiny.onnx")
+    assert asked[0] is None
+    assert all(asked[1:])
+    assert len(asked) == 3
+
+
+def test_goes_on_where_an_earlier_run_stopped(command, hub):
+    command.dest.mkdir()
+    (command.dest / "tiny.onnx.part").write_bytes(MODEL[:500_000])
+    assert command.run(hub.url, "--voice", "tiny") == 0
+    assert command.files == COMPLETE
+    assert hub.ranges_asked("xx/tiny.onnx") == ["bytes=500000-"]
+
+
+def test_a_leftover_that_is_complete_needs_no_request(command, hub):
+    command.dest.mkdir()
+    (command.dest / "tiny.onnx.part").write_bytes(MODEL)
+    assert command.run(hub.url, "--voice", "tiny") == 0
+    assert command.files == COMPLETE
+    assert hub.ranges_asked("xx/tiny.onnx") == []
+
+
+def test_a_server_without_ranges_starts_again(command, hub):
+    hub.ranges = False
+    hub.cut_after = [300_000]
+    assert command.run(hub.url, "--voice", "tiny") == 0
+    assert command.files == COMPLETE
+
+
+def test_a_corrupt_file_never_takes_its_name(command, hub, capsys):
+    hub.corrupt = True
+    assert command.run(hub.url, "--voice", "tiny") == 1
+    assert command.files == {}
+    assert "SHA-256" in capsys.readouterr().err
+
+
+def test_a_leftover_of_something_else_is_found_out_and_the_next_run_mends_it(command, hub):
+    command.dest.mkdir()
+    (command.dest / "tiny.onnx.part").write_bytes(b"?" * 1000)
+    assert command.run(hub.url, "--voice", "tiny") == 1
+    assert command.run(hub.url, "--voice", "tiny") == 0
+    assert command.files == COMPLETE
+
+
+def test_a_damaged_file_is_fetched_again(command, hub):
+    command.run(hub.url, "--voice", "tiny")
+    (command.dest / "tiny.onnx").write_bytes(MODEL[:-1] + b"?")
+    assert command.run(hub.url, "--voice", "tiny") == 0
+    assert command.files == COMPLETE
+
+
+def test_believes_no_hub_that_announces_another_file(command, hub, capsys):
+    hub.announced = "0" * 64
+    assert command.run(hub.url, "--voice", "tiny") == 1
+    assert command.files == {}
+    assert "announces" in capsys.readouterr().err
+
+
+def test_a_git_hash_in_the_announcement_is_none_of_its_business(command, hub):
+    hub.announced = "0" * 40
+    assert command.run(hub.url, "--voice", "tiny") == 0
+
+
+def test_a_file_that_is_gone_says_so_at_once(command, hub, capsys):
+    hub.status = 404
+    assert command.run(hub.url, "--voice", "tiny") == 1
+    assert "answered 404" in capsys.readouterr().err
+    assert command.pauses == []
+
+
+def test_without_a_network_it_gives_up_and_says_what_to_do(command, capsys):
+    # Port 9, discard: nothing listens there.
+    assert command.run("http://127.0.0.1:9", "--voice", "tiny") == 1
+    message = capsys.readouterr().err
+    assert "127.0.0.1 cannot be reached" in message
+    assert "run the same command again" in message
+    assert command.pauses == [2.0, 4.0, 8.0]
+
+
+@pytest.mark.parametrize(
+    ("voice", "sentence"), [("nobody", "no such voice"), ("shipped", "nothing to fetch")]
+)
+def test_a_voice_that_cannot_be_fetched_is_an_error(command, hub, capsys, voice, sentence):
+    assert command.run(hub.url, "--voice", voice) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_lists_the_catalogue_without_a_network(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert command.run("http://127.0.0.1:9", "--list") == 0
+    output = capsys.readouterr().out
+    assert "tiny" in output
+    assert "CC0 1.0" in output

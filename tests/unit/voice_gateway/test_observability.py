@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from voice_gateway.domain.errors import FailureReason, ProviderError
+from voice_gateway.domain.receipt import Asked, Receipt, Served
+from voice_gateway.observability import NAMESPACE, SpeechTelemetry, log_failure
+
+RECEIPT = Receipt(
+    request_id="req-1",
+    personality="marcel",
+    asked=Asked(provider="piper", voice="budtender/marcel", quality="medium"),
+    served=(
+        Served(provider="piper", voice="budtender/marcel", sentences=2),
+        Served(provider="espeak", voice="en-US", sentences=1),
+    ),
+    substituted=True,
+    complete=True,
+    attempts=(),
+    sentences=3,
+    first_audio_ms=42.0,
+    total_ms=120.5,
+    audio_seconds=4.0,
+    real_time_factor=0.03,
+    characters=60,
+    cost_usd=0.0,
+    format="wav",
+    sample_rate=24_000,
+)
+
+
+def test_an_answer_is_counted_for_each_who_spoke(capsys: pytest.CaptureFixture[str]) -> None:
+    SpeechTelemetry().served("demo", RECEIPT)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    figures = [line for line in lines if "_aws" in line]
+    assert [(f["provider"], f["Sentences"]) for f in figures] == [("piper", [2]), ("espeak", [1])]
+    for figure in figures:
+        (described,) = figure["_aws"]["CloudWatchMetrics"]
+        assert described["Namespace"] == NAMESPACE
+        assert {"provider", "quality"} <= set(described["Dimensions"][0])
+        assert figure["Substituted"] == [1]
+        assert figure["FirstAudio"] == [42.0]
+        assert figure["Total"] == [120.5]
+
+
+def test_an_answer_of_two_does_not_count_its_sentences_twice(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    SpeechTelemetry().served("demo", RECEIPT)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert sum(f["Sentences"][0] for f in lines if "_aws" in f) == RECEIPT.sentences
+
+
+def _records(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return [vars(record) for record in caplog.records]
+
+
+def test_the_line_of_an_answer_has_its_receipt(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    SpeechTelemetry().served("demo", RECEIPT)
+    (line,) = [r for r in _records(caplog) if r["msg"] == "speech served"]
+    assert line["tenant"] == "demo"
+    assert line["receipt"]["request_id"] == "req-1"
+
+
+def test_a_lost_receipt_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    SpeechTelemetry().receipt_lost("demo", RECEIPT, RuntimeError("words"))
+    (line,) = _records(caplog)
+    assert (line["request"], line["error"]) == ("req-1", "RuntimeError")
+    assert "words" not in str(line["msg"])
+
+
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (RuntimeError("the customer's words"), None),
+        (
+            ProviderError("piper", FailureReason.TIMEOUT, "no first audio"),
+            "piper: timeout: no first audio",
+        ),
+    ],
+)
+def test_a_failure_says_where_and_only_our_own_words(
+    caplog: pytest.LogCaptureFixture, error: Exception, detail: str | None
+) -> None:
+    try:
+        raise error
+    except Exception as raised:
+        log_failure(raised, 500, "req-2")
+    (line,) = _records(caplog)
+    assert line["error"] == type(error).__name__
+    assert line["detail"] == detail
+    assert any(__name__.rpartition(".")[2] in where for where in line["where"])

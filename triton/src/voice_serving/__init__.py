@@ -1,0 +1,1 @@
+"""Speech models behind one tensor contract, served by Triton's Python backend."""

@@ -1,0 +1,1 @@
+"""One engine a file; what an engine runs on is imported inside its `load`."""

@@ -1,0 +1,59 @@
+"""How many forward passes at once, and how many threads each."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from voice_serving.params import Parameters
+
+_MOST_USEFUL_THREADS: Final = 4
+_STREAMS_PER_INSTANCE: Final = 4
+
+
+class Profile(StrEnum):
+    """What the machine's cores are spent on; `scripts/bench_piper_instances.py` measures both."""
+
+    LATENCY = "latency"
+    """One sentence at a time on several cores: the first sound comes soonest."""
+    THROUGHPUT = "throughput"
+    """One sentence a core, as many at once as there are cores: the most audio a second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PiperSettings:
+    """Settings of the Piper engine."""
+
+    instances: int
+    """Forward passes at once."""
+    threads: int
+    """Cores that one forward pass uses."""
+    streams: int
+    """Requests in progress at once; they take turns at the instances, sentence by sentence."""
+    max_loaded_voices: int
+    """Voices kept in memory; the one unused for longest goes first."""
+    voices_dir: Path | None
+    """Folder of downloaded voices, beside the shipped ones."""
+
+    @classmethod
+    def from_parameters(cls, parameters: Parameters) -> PiperSettings:
+        """Reads `profile` for the defaults, and whatever overrides them one by one."""
+        cores = len(os.sched_getaffinity(0))
+        if parameters.choice("profile", Profile.LATENCY) is Profile.LATENCY:
+            threads = min(cores, _MOST_USEFUL_THREADS)
+            instances = max(1, cores // threads)
+        else:
+            threads, instances = 1, cores
+        instances = parameters.integer("instances", instances)
+        return cls(
+            instances=instances,
+            threads=parameters.integer("threads", threads),
+            streams=parameters.integer("streams", _STREAMS_PER_INSTANCE * instances),
+            max_loaded_voices=parameters.integer("max_loaded_voices", 4),
+            voices_dir=parameters.path("voices_dir"),
+        )
