@@ -1,0 +1,97 @@
+# `make` alone tells what there is. Only make and Python 3.11 or newer are assumed.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Our folder `triton/` would shadow NVIDIA's package if the working folder were on Python's path.
+export PYTHONSAFEPATH := 1
+export SAM_CLI_TELEMETRY := 0
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+STACK := $(BIN)/python scripts/stack/main.py
+
+TEXT ?= Welcome in. Take your time, and tell me what the evening is for.
+PERSONALITY ?= marcel
+OUT ?= hello.wav
+PART ?=
+
+##@ Hear it
+
+.PHONY: speak
+# Values reach the program in its environment, unread by make or a shell: quotes, $, ! and ` survive.
+unexport TEXT PERSONALITY OUT QUALITY PROVIDER SPEED FORMAT
+speak: export VOICE_TEXT = $(value TEXT)
+speak: export VOICE_PERSONALITY = $(value PERSONALITY)
+speak: export VOICE_OUT = $(value OUT)
+speak: export VOICE_QUALITY = $(value QUALITY)
+speak: export VOICE_PROVIDER = $(value PROVIDER)
+speak: export VOICE_SPEED = $(value SPEED)
+speak: export VOICE_FORMAT = $(value FORMAT)
+speak: $(READY) ## Speak TEXT= as PERSONALITY= into OUT=; also QUALITY= PROVIDER= SPEED= FORMAT=
+	@$(STACK) speak
+
+##@ The local stack
+
+.PHONY: up down status logs start stop
+up: $(READY) ## Start everything: Triton, the local AWS, the API
+	@$(STACK) up
+down: $(READY) ## Stop everything; data stays
+	@$(STACK) down
+status: $(READY) ## What runs, and whether it can speak
+	@$(STACK) status
+logs: $(READY) ## The end of the logs, of PART= or of all
+	@$(STACK) logs $(PART)
+start stop: $(READY) ## Start or stop PART= alone (triton, aws, gateway)
+	@$(STACK) $@ $(PART)
+
+##@ Work on it
+
+.PHONY: setup check fix test template requirements bench
+setup: $(READY) ## Make .venv with everything but torch
+	@echo "ready: $(BIN)"
+check: $(READY) ## Format, lint and types
+	@$(BIN)/ruff format --check --quiet . || { echo "make fix formats"; exit 1; }
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+fix: $(READY) ## Format, and mend what can be mended by machine
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+test: $(READY) ## Every test, on real servers on this machine
+	@$(BIN)/python -m pytest
+template: $(READY) ## Check template.yaml in all ways, and build it
+	@$(BIN)/python scripts/check_template.py
+bench: $(READY) ## What the road costs over Piper alone; ROUNDS= (30)
+	@PYTHONPATH=scripts/stack $(BIN)/python scripts/bench.py --rounds $(or $(ROUNDS),30)
+requirements: $(READY) ## Write the requirements files anew from uv.lock and the .in files
+	@$(BIN)/python scripts/export_requirements.py
+
+##@ This page
+
+.PHONY: help
+help: ## Show it
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z][a-z -]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(VENV)/.uv-$(UV_VERSION):
+	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
+	  echo "There is no $(PYTHON) here. Name a Python 3.11 or newer: make setup PYTHON=python3.12"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
+	  echo "$(PYTHON) is $$("$(PYTHON)" -V 2>&1), and 3.11, 3.12 or 3.13 is needed. Name one: make setup PYTHON=python3.12"; exit 1; }
+	@echo "making $(VENV) ..."
+	@"$(PYTHON)" -m venv "$(VENV)" || { \
+	  echo "No virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)" || { \
+	  echo "uv could not be fetched. Is the package index (PyPI) within reach? A mirror: PIP_INDEX_URL=... make setup"; exit 1; }
+	@rm -f "$(VENV)"/.uv-* && touch "$@"
+
+# Inexact: what was put beside, such as torch for training, stays.
+$(READY): uv.lock pyproject.toml $(VENV)/.uv-$(UV_VERSION)
+	@echo "installing the packages of uv.lock ..."
+	@VIRTUAL_ENV= UV_PROJECT_ENVIRONMENT="$(VENV)" "$(BIN)/uv" sync --frozen --inexact --quiet --python "$(BIN)/python" || { \
+	  echo "The packages could not be installed. Is the package index (PyPI) within reach? A mirror: UV_INDEX_URL=... make setup"; \
+	  echo "A package without a wheel for this system names itself above."; exit 1; }
+	@touch "$@"

@@ -1,0 +1,301 @@
+"""The local API Gateway: one process that owns the functions' processes and stands before them.
+
+Routes, authorizer, limits and error answers come from template.yaml. What API Gateway buffers is
+buffered here, what it streams is streamed, and a client that hangs up is a request that ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from aiohttp import web
+
+import layout
+import template
+from gateway_responses import gateway_response
+from lambda_runtime import LocalFunction
+from proxy_events import (
+    MalformedAnswerError,
+    Request,
+    answer,
+    proxy_event,
+    request_context,
+)
+from request_authorizer import RefusedError, RequestAuthorizer
+from routing import Router
+from web_adapter import Answering, UnavailableError, WebFunction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from template import Deployment, Route
+
+MAX_BODY: Final = 10 * 1024 * 1024
+"""Bytes of a request that API Gateway takes."""
+STATE_PATH: Final = "/_local/state"
+"""Tells how the functions do; no path of the API."""
+
+Response = TypeVar("Response", bound=web.StreamResponse)
+
+_log = logging.getLogger("gateway")
+
+
+class Gateway:
+    """The API, on this machine.
+
+    Args:
+        deployment: The template, resolved.
+        python: The functions' interpreter.
+        root: The folder that stands for the deployed code.
+        environment: What every function is told beside the template's variables.
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        *,
+        python: Path,
+        root: Path,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._api = deployment.api
+        self._router = Router(deployment.api.routes)
+        self._lambdas: dict[str, LocalFunction] = {}
+        self._web: dict[str, WebFunction] = {}
+        self._warmed: set[str] = set()
+        self._failures: set[str] = set()
+        for function in deployment.functions.values():
+            made: dict[str, Any] = {"python": python, "root": root, "environment": environment}
+            if function.web_adapter:
+                self._web[function.name] = WebFunction(function, **made)
+            else:
+                self._lambdas[function.name] = LocalFunction(function, **made)
+        self._authorizers = {
+            name: RequestAuthorizer(authorizer, self._lambdas[authorizer.function])
+            for name, authorizer in deployment.api.authorizers.items()
+        }
+
+    async def start(self) -> None:
+        """Starts a process of every function."""
+        for web_function in self._web.values():
+            web_function.start()
+        await asyncio.gather(
+            *(self._warm(function) for function in self._lambdas.values()),
+            *(web_function.wait_up() for web_function in self._web.values()),
+        )
+
+    async def aclose(self) -> None:
+        """Ends the functions' processes."""
+        await asyncio.gather(
+            *(function.aclose() for function in self._lambdas.values()),
+            *(web_function.aclose() for web_function in self._web.values()),
+        )
+
+    async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        """Answers one HTTP request."""
+        if http.path == STATE_PATH:
+            return self._state()
+        started = time.perf_counter()
+        request = await self._read(http)
+        if isinstance(request, web.Response):
+            return request
+        response: web.StreamResponse | None = None
+        try:
+            response = await self._route(http, request)
+            return response
+        finally:
+            _log.info(
+                "%s %s %s %s %.1f ms",
+                request.id,
+                request.method,
+                request.route.path,
+                response.status if response else "gone",
+                (time.perf_counter() - started) * 1000,
+            )
+
+    async def _warm(self, function: LocalFunction) -> None:
+        failure = await function.warm()
+        if failure is None:
+            self._warmed.add(function.name)
+        else:
+            self._failures.add(function.name)
+            _log.error("%s does not start: %s", function.name, failure.payload.decode())
+
+    def _state(self) -> web.Response:
+        state = {
+            name: "failed"
+            if name in self._failures
+            else "up"
+            if name in self._warmed
+            else "starting"
+            for name in self._lambdas
+        }
+        state |= {name: "up" if each.up else "starting" for name, each in self._web.items()}
+        return web.json_response(state)
+
+    async def _read(self, http: web.BaseRequest) -> Request | web.Response:
+        raw_path, _, _ = http.raw_path.partition("?")
+        found = self._router.find(http.method, raw_path)
+        route, path_parameters = found or (_nowhere(raw_path), {})
+        request = Request(
+            method=http.method,
+            path=http.path,
+            query=tuple(http.query.items()),
+            headers=tuple(http.headers.items()),
+            body=await _body(http),
+            source_ip=http.remote or "127.0.0.1",
+            route=route,
+            path_parameters=path_parameters,
+            stage=self._api.stage,
+        )
+        if found is None:
+            return self._refusal("MISSING_AUTHENTICATION_TOKEN", 403, request)
+        if len(request.body) > MAX_BODY:
+            return self._refusal("REQUEST_TOO_LARGE", 413, request)
+        return request
+
+    async def _route(self, http: web.BaseRequest, request: Request) -> web.StreamResponse:
+        route = request.route
+        if route.function is None:
+            return _identified(
+                web.Response(status=route.mock_status, headers=route.mock_headers), request
+            )
+        try:
+            caller = (
+                await self._authorizers[route.authorizer].check(request)
+                if route.authorizer
+                else None
+            )
+        except RefusedError as refused:
+            return self._refusal(refused.response, refused.status, request)
+        context = request_context(request, caller)
+        try:
+            if route.function in self._web:
+                async with asyncio.timeout(route.timeout):
+                    answering = await self._web[route.function].send(
+                        request, http.raw_path, context
+                    )
+                return await self._stream(http, request, answering)
+            async with asyncio.timeout(route.timeout):
+                return await self._invoke(self._lambdas[route.function], request, context)
+        except TimeoutError:
+            return self._refusal("INTEGRATION_TIMEOUT", 504, request)
+        except UnavailableError as error:
+            _log.error("%s %s", request.id, error)
+            return self._refusal("INTEGRATION_FAILURE", 502, request)
+
+    async def _invoke(
+        self, function: LocalFunction, request: Request, context: Mapping[str, Any]
+    ) -> web.Response:
+        binary = self._api.binary_media_types
+        result = await function.invoke(proxy_event(request, context, binary))
+        if result.failed:
+            _log.error("%s %s: %s", request.id, function.name, result.payload.decode()[:2000])
+            if b'"RequestEntityTooLarge"' in result.payload:
+                return self._refusal("REQUEST_TOO_LARGE", 413, request)
+            return self._refusal("INTEGRATION_FAILURE", 502, request)
+        try:
+            reply = answer(result.payload, request.header("accept"), binary)
+        except MalformedAnswerError as error:
+            _log.error("%s %s: %s", request.id, function.name, error)
+            return self._refusal("API_CONFIGURATION_ERROR", 502, request)
+        response = web.Response(status=reply.status, body=reply.body)
+        for name, value in reply.headers:
+            response.headers.add(name, value)
+        return _identified(response, request)
+
+    async def _stream(
+        self, http: web.BaseRequest, request: Request, answering: Answering
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(status=answering.status, headers=answering.headers)
+        _identified(response, request)
+        try:
+            await response.prepare(http)
+            while chunk := await answering.read():
+                await response.write(chunk)
+            await response.write_eof()
+        except (UnavailableError, ConnectionError) as error:
+            # The head is out, so only a connection that breaks can still tell of the failure.
+            _log.error("%s %s", request.id, error)
+            if http.transport is not None:
+                http.transport.abort()
+        finally:
+            # Also on the way of a cancellation: the client is gone, and the function learns it.
+            answering.close()
+        return response
+
+    def _refusal(self, kind: str, status: int, request: Request) -> web.Response:
+        response = gateway_response(self._api.gateway_responses, kind, status, request.id)
+        response.headers["x-amzn-ErrorType"] = kind
+        return _identified(response, request)
+
+
+async def serve(gateway: Gateway, port: int) -> web.ServerRunner:
+    """Listens on 127.0.0.1.
+
+    Raises:
+        OSError: The port is taken.
+    """
+    # Cancellation is how a client's hanging up reaches the function.
+    server = web.Server(gateway.handle, access_log=None, handler_cancellation=True)
+    runner = web.ServerRunner(server, shutdown_timeout=2.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    return runner
+
+
+def load(resources: Path = layout.RESOURCES) -> Deployment:
+    """Reads the template and the names that the local AWS gave its resources."""
+    physical = json.loads(resources.read_text(encoding="utf-8"))
+    return template.deployment(template.translate(), layout.template_parameters(), physical)
+
+
+async def _main() -> None:
+    gateway = Gateway(
+        load(),
+        python=Path(sys.executable),
+        root=layout.FUNCTIONS,
+        environment=layout.aws_environment(),
+    )
+    stop = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    runner = await serve(gateway, layout.GATEWAY_PORT.number)
+    starting = asyncio.create_task(gateway.start())
+    await stop.wait()
+    starting.cancel()
+    await runner.cleanup()
+    await gateway.aclose()
+
+
+async def _body(http: web.BaseRequest) -> bytes:
+    """Reads the body, but never much more than the limit."""
+    body = bytearray()
+    async for chunk in http.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY:
+            break
+    return bytes(body)
+
+
+def _identified(response: Response, request: Request) -> Response:
+    response.headers["x-amzn-RequestId"] = request.id
+    return response
+
+
+def _nowhere(path: str) -> Route:
+    return template.Route(method="ANY", path=path, function=None, mock_headers={})
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("AWS_DEFAULT_REGION", layout.REGION)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    asyncio.run(_main())

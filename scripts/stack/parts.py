@@ -1,0 +1,178 @@
+"""The three parts of the local stack, in the order in which they depend on each other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import urllib.request
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import aws
+import layout
+import tritonserver
+from processes import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+TRITON: Final = "triton"
+AWS: Final = "aws"
+GATEWAY: Final = "gateway"
+NAMES: Final = (TRITON, AWS, GATEWAY)
+MODELS: Final = ("piper",)
+
+_REPOSITORY: Final = layout.ROOT / "model_repository"
+_SERVING: Final = layout.ROOT / "triton" / "src"
+_STACK: Final = layout.ROOT / "scripts" / "stack"
+_READ_WHOLE: Final = 1 << 20
+_SYSTEM_VARIABLES: Final = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+
+
+def triton() -> Part:
+    """The real Triton, installed if it is not there.
+
+    Raises:
+        tritonserver.InstallError: It could not be fetched, or does not fit this Python.
+    """
+    ports = (layout.TRITON_HTTP_PORT, layout.TRITON_GRPC_PORT, layout.TRITON_METRICS_PORT)
+    http, grpc, metrics = (port.number for port in ports)
+    if not (layout.TOOLS / "tritonserver").exists():
+        print("  installing tritonserver (once, 150 MB) ...", flush=True)
+    server = tritonserver.Server(
+        installation=tritonserver.install(layout.TOOLS),
+        repository=_REPOSITORY,
+        source=_SERVING,
+        run_dir=layout.RUN / TRITON,
+        models=MODELS,
+        ports=tritonserver.Ports(http=http, grpc=grpc, metrics=metrics),
+    )
+    environment = server.environment(_system_environment() | _variables_of(MODELS))
+    return Part(
+        name=TRITON,
+        command=server.command(),
+        environment=environment,
+        cwd=layout.ROOT,
+        ports=ports,
+        prepare=server.prepare,
+        ready=server.ready,
+        start_seconds=180.0,
+        stop_seconds=35.0,
+        fingerprint=_fingerprint(
+            server.command(),
+            environment,
+            (*_SERVING.rglob("*.py"), *_REPOSITORY.rglob("*")),
+        ),
+    )
+
+
+def local_aws() -> Part:
+    """The local AWS, installed if it is not there.
+
+    Raises:
+        tools.InstallError: It could not be fetched.
+    """
+    program = aws.install(layout.TOOLS)
+    port = layout.AWS_PORT
+    environment = _system_environment() | aws.environment(port.number, layout.STATE)
+    layout.STATE.mkdir(parents=True, exist_ok=True)
+    return Part(
+        name=AWS,
+        command=(program,),
+        environment=environment,
+        cwd=layout.STATE,
+        ports=(port,),
+        ready=partial(aws.ready, endpoint()),
+        fingerprint=_fingerprint((program,), environment, (aws.REQUIREMENTS,)),
+    )
+
+
+def gateway() -> Part:
+    """The gateway with the functions behind it."""
+    environment = {
+        **_system_environment(),
+        "PYTHONPATH": str(_STACK),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
+        "VOICE_LOCAL": str(layout.LOCAL),
+        **{
+            port.variable: str(port.number)
+            for port in (layout.GATEWAY_PORT, layout.AWS_PORT, layout.TRITON_GRPC_PORT)
+        },
+    }
+    command = (sys.executable, _STACK / "gateway.py")
+    # By content: it is written anew, mostly unchanged, whenever the local AWS has been started.
+    resources = layout.RESOURCES.read_text(encoding="utf-8") if layout.RESOURCES.exists() else ""
+    return Part(
+        name=GATEWAY,
+        command=command,
+        environment=environment,
+        cwd=layout.ROOT,
+        ports=(layout.GATEWAY_PORT,),
+        ready=lambda: functions_up(gateway_state()),
+        start_seconds=90.0,
+        fingerprint=_fingerprint(
+            (*command, resources),
+            environment,
+            (
+                layout.TEMPLATE,
+                *_STACK.glob("*.py"),
+                *layout.FUNCTIONS.rglob("*.py"),
+                *layout.FUNCTIONS.glob("*.sh"),
+            ),
+        ),
+    )
+
+
+def endpoint() -> str:
+    """Where the local AWS answers."""
+    return f"http://127.0.0.1:{layout.AWS_PORT.number}"
+
+
+def url() -> str:
+    """Where the API answers."""
+    return f"http://127.0.0.1:{layout.GATEWAY_PORT.number}"
+
+
+def gateway_state() -> dict[str, Any]:
+    """How the gateway's functions do; empty when nobody answers."""
+    try:
+        with urllib.request.urlopen(f"{url()}/_local/state", timeout=2.0) as response:
+            state: dict[str, Any] = json.load(response)
+            return state
+    except (OSError, ValueError):
+        return {}
+
+
+def functions_up(state: Mapping[str, Any]) -> bool:
+    """Whether every function has been started, be it in vain: the log says why then."""
+    return bool(state) and "starting" not in state.values()
+
+
+def _system_environment() -> dict[str, str]:
+    # Not the whole of it: a developer's AWS profile must reach no part of the local stack.
+    return {name: os.environ[name] for name in _SYSTEM_VARIABLES if name in os.environ}
+
+
+def _variables_of(models: Iterable[str]) -> dict[str, str]:
+    prefixes = tuple(f"{model.upper()}_" for model in models)
+    return {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
+
+
+def _fingerprint(
+    command: Iterable[object], environment: Mapping[str, str], files: Iterable[Path]
+) -> str:
+    # Without what differs from one terminal to the next, and means nothing to the part.
+    told = {key: environment[key] for key in environment.keys() - set(_SYSTEM_VARIABLES)}
+    digest = hashlib.sha256(repr(([str(word) for word in command], sorted(told.items()))).encode())
+    for file in sorted(files):
+        if file.is_file() and file.suffix != ".pyc":
+            status = file.stat()
+            digest.update(f"{file}:{status.st_size}:".encode())
+            # A checkout touches files without changing them; models are too long to read.
+            small = status.st_size < _READ_WHOLE
+            digest.update(file.read_bytes() if small else str(status.st_mtime_ns).encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,64 @@
+"""The seed, against the real adapters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fakes.clock import FakeClock
+from voice_gateway.adapters.dynamodb_api_keys import DynamoApiKeys
+from voice_gateway.adapters.dynamodb_personalities import DynamoPersonalities
+from voice_gateway.domain.chain import Quality
+from voice_gateway.seed import SCOPES, seed
+from voice_gateway.services.authorization import AuthorizationService, hash_key, mint_key
+from voice_gateway.services.personalities import PersonalityService
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+
+
+def test_gives_a_fresh_stack_a_key_and_the_budtenders(table: Table) -> None:
+    key = mint_key("demo")
+    assert seed(table, tenant_id="demo", api_key=key, clock=FakeClock()) == ("marcel", "shante")
+
+    identity = AuthorizationService(DynamoApiKeys(table)).identify(f"Bearer {key}")
+    assert identity is not None
+    assert (identity.tenant_id, identity.scopes) == ("demo", SCOPES)
+
+    shante = DynamoPersonalities(table).get("demo", "shante")
+    assert shante.name == "Shanté"
+    assert shante.voice_config.quality is Quality.MEDIUM
+    assert shante.voice_config.voices == {"piper": "budtender/shante", "espeak": "en-us+f2"}
+    marcel = DynamoPersonalities(table).get("demo", "marcel")
+    assert marcel.voice_config.voices == {"piper": "budtender/marcel", "espeak": "en-us+m3"}
+    assert key not in str(table.scan()["Items"])
+
+
+def test_changes_nothing_of_an_owners(table: Table) -> None:
+    clock = FakeClock()
+    key = mint_key("demo")
+    owned = PersonalityService(DynamoPersonalities(table), clock).create("demo", name="Marcel")
+    clock.advance(60)
+    assert seed(table, tenant_id="demo", api_key=key, clock=clock) == ("shante",)
+    before = table.scan()["Items"]
+    clock.advance(60)
+    assert seed(table, tenant_id="demo", api_key=key, clock=clock) == ()
+    assert table.scan()["Items"] == before
+    assert DynamoPersonalities(table).get("demo", "marcel") == owned
+
+
+def test_does_not_bring_a_revoked_key_back(table: Table) -> None:
+    clock = FakeClock()
+    key = mint_key("demo")
+    seed(table, tenant_id="demo", api_key=key, clock=clock)
+    DynamoApiKeys(table).revoke("demo", hash_key(key), clock.now())
+    seed(table, tenant_id="demo", api_key=key, clock=clock)
+    assert AuthorizationService(DynamoApiKeys(table)).identify(f"Bearer {key}") is None
+
+
+@pytest.mark.parametrize("key", [mint_key("other"), "", "secret"])
+def test_takes_only_a_key_of_the_tenant(table: Table, key: str) -> None:
+    with pytest.raises(ValueError, match="tenant"):
+        seed(table, tenant_id="demo", api_key=key, clock=FakeClock())
+    assert table.scan()["Items"] == []

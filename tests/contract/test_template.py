@@ -1,0 +1,200 @@
+"""template.yaml and the code agree: handlers, environments, routes, packages."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import layout
+import template
+from template import Function
+from voice_gateway import settings
+from voice_gateway.settings import FunctionSettings
+
+ROOT = Path(__file__).parents[2]
+TRANSLATED = template.translate()
+DEPLOYMENT = template.deployment(TRANSLATED, layout.template_parameters(), {})
+RESOURCES: dict[str, Any] = TRANSLATED["Resources"]
+
+# Told to the runtime, the adapter or Powertools; everything else is told to a settings model.
+NOT_SETTINGS = re.compile(r"AWS_|POWERTOOLS_|PORT$")
+OPEN_ROUTES: set[tuple[str, str]] = set()
+"""Routes that anybody may call: none."""
+KEPT_OUT = {"torch", "onnxruntime", "piper-tts", "transformers", "scipy", "aiohttp", "pytest"}
+
+each_function = pytest.mark.parametrize(
+    "function", DEPLOYMENT.functions.values(), ids=lambda function: function.name
+)
+
+
+def settings_of(function: Function) -> type[FunctionSettings]:
+    """By name: `SpeechFunction` reads `SpeechSettings`."""
+    found = getattr(settings, function.name.removesuffix("Function") + "Settings")
+    assert issubclass(found, FunctionSettings)
+    return found
+
+
+@each_function
+def test_handlers_are_there(function: Function) -> None:
+    handler = function.handler
+    if function.web_adapter:
+        script = layout.FUNCTIONS / handler
+        assert script.stat().st_mode & 0o111
+        match = re.search(r"uvicorn ([\w.]+):(\w+) --factory", script.read_text(encoding="utf-8"))
+        assert match
+        module, name = match.groups()
+    else:
+        module, _, name = handler.rpartition(".")
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+@each_function
+def test_environments_are_what_the_settings_read(function: Function) -> None:
+    told = {name for name in function.environment if not NOT_SETTINGS.match(name)}
+    assert {name.lower() for name in told} == set(settings_of(function).model_fields)
+
+
+@each_function
+def test_settings_accept_what_the_local_stack_tells(
+    function: Function, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in function.environment.items():
+        monkeypatch.setenv(name, value)
+    settings_of(function)()
+
+
+def test_no_settings_are_nobody_s() -> None:
+    models = {
+        model
+        for model in vars(settings).values()
+        if isinstance(model, type) and issubclass(model, FunctionSettings)
+    } - {FunctionSettings}
+    assert models == {settings_of(function) for function in DEPLOYMENT.functions.values()}
+
+
+@each_function
+def test_every_function_is_built_alike(function: Function) -> None:
+    properties = RESOURCES[function.name]["Properties"]
+    assert properties["Runtime"] == {"Ref": "LambdaRuntime"}
+    assert properties["Architectures"] == ["x86_64"]
+    assert properties["LoggingConfig"]["LogFormat"] == "JSON"
+    retention = RESOURCES[properties["LoggingConfig"]["LogGroup"]["Ref"]]["Properties"]
+    assert retention["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_the_default_runtime_is_one_that_the_packages_support() -> None:
+    # 3.11's system library is too old for numpy's wheels.
+    assert TRANSLATED["Parameters"]["LambdaRuntime"]["Default"] == "python3.12"
+
+
+def test_nobody_gets_in_without_a_key() -> None:
+    routes = [route for route in DEPLOYMENT.api.routes if route.function]
+    assert routes
+    assert {(r.method, r.path) for r in routes if not r.authorizer} == OPEN_ROUTES
+    # A preflight carries no key; it is answered without any function.
+    assert all(r.method == "OPTIONS" for r in DEPLOYMENT.api.routes if not r.function)
+
+
+def test_routes_stream_behind_the_web_adapter_and_only_there() -> None:
+    """The adapter answers in the streaming format always, which a buffered integration refuses."""
+    for route in DEPLOYMENT.api.routes:
+        if route.function:
+            assert route.streaming == DEPLOYMENT.functions[route.function].web_adapter, route.path
+
+
+def test_speech_has_the_time_that_its_function_has() -> None:
+    (speech,) = (r for r in DEPLOYMENT.api.routes if (r.method, r.path) == ("POST", "/api/speech"))
+    assert speech.timeout == DEPLOYMENT.functions["SpeechFunction"].timeout == 900
+
+
+def test_the_web_app_has_the_routes_that_lead_to_it() -> None:
+    from starlette.routing import Route
+
+    from voice_gateway.handlers.speech import create_app
+
+    served = {
+        (method, route.path)
+        for route in create_app().routes
+        if isinstance(route, Route)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    function = DEPLOYMENT.functions["SpeechFunction"]
+    readiness = ("GET", function.environment["AWS_LWA_READINESS_CHECK_PATH"])
+    routed = {(r.method, r.path) for r in DEPLOYMENT.api.routes if r.function == function.name}
+    assert served - {readiness} == routed
+    assert readiness in served
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("UNAUTHORIZED", 401),
+        ("ACCESS_DENIED", 403),
+        ("MISSING_AUTHENTICATION_TOKEN", 404),
+        ("REQUEST_TOO_LARGE", 413),
+        ("THROTTLED", 429),
+        ("DEFAULT_4XX", None),
+        ("DEFAULT_5XX", None),
+    ],
+)
+def test_the_gateway_itself_answers_with_problems(kind: str, status: int | None) -> None:
+    response = DEPLOYMENT.api.gateway_responses[kind]
+    assert response.status == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert "Access-Control-Allow-Origin" in response.headers
+    assert "$context.requestId" in response.body
+
+
+@each_function
+def test_functions_reach_the_table_and_nothing_else(function: Function) -> None:
+    role = RESOURCES[f"{function.name}Role"]["Properties"]
+    assert len(role["ManagedPolicyArns"]) == 1
+    statements = [
+        statement
+        for policy in role["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+    for statement in statements:
+        assert statement["Resource"] == {"Fn::GetAtt": ["Table", "Arn"]}
+        actions = statement["Action"]
+        for action in [actions] if isinstance(actions, str) else actions:
+            assert re.fullmatch(r"dynamodb:(GetItem|PutItem|Query)", action)
+
+
+def test_data_outlives_the_stack() -> None:
+    for name in ("Table", "SamplesBucket"):
+        assert RESOURCES[name]["DeletionPolicy"] == "Retain"
+        assert RESOURCES[name]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_failed_messages_are_kept() -> None:
+    queues = {name for name, r in RESOURCES.items() if r["Type"] == "AWS::SQS::Queue"}
+    dead_letters = {name for name in queues if name.endswith("DeadLetters")}
+    for name in queues - dead_letters:
+        redrive = RESOURCES[name]["Properties"]["RedrivePolicy"]
+        assert redrive["deadLetterTargetArn"]["Fn::GetAtt"][0] in dead_letters
+    for name in queues:
+        assert RESOURCES[name]["Properties"]["SqsManagedSseEnabled"] is True
+
+
+def test_requirements_are_what_the_lock_says() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "export_requirements.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_functions_carry_no_model_runtime() -> None:
+    text = (layout.FUNCTIONS / "requirements.txt").read_text(encoding="utf-8")
+    packages = {line.split("==")[0] for line in text.splitlines() if not line.startswith("#")}
+    assert "pydantic" in packages
+    assert not packages & KEPT_OUT

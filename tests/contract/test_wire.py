@@ -1,0 +1,58 @@
+"""What the gateway says to a speech model is what the model listens for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voice_gateway.domain.chain import PROVIDER_NAMES
+from voice_gateway.domain.speech import SpeechRequest
+from voice_gateway.providers.piper import LANGUAGES, piper_on_triton
+from voice_gateway.providers.triton import ERROR_REASONS
+from voice_serving import tensors
+from voice_serving.errors import ErrorCode
+
+if TYPE_CHECKING:
+    from tritonclient.grpc import InferInput
+
+CATALOGUE = Path(__file__).parents[2] / "model_repository/piper/voices.json"
+_DATA_TYPES = {"BYTES": "TYPE_STRING", "FP32": "TYPE_FP32"}
+
+
+def sent(**more: object) -> dict[str, InferInput]:
+    values = {"sentences": ("Hi.", "Bye."), "language": "en", "chain": ("piper",), **more}
+    request = SpeechRequest(**values)  # type: ignore[arg-type]
+    call = piper_on_triton("localhost:1", tls=False)._call(request)
+    return {tensor.name(): tensor for tensor in call["inputs"]}
+
+
+def test_every_error_code_has_a_reason() -> None:
+    assert set(ERROR_REASONS) == {code.value for code in ErrorCode}
+
+
+def test_only_known_tensors_are_sent_and_every_required_one() -> None:
+    specs = {spec.name: spec for spec in tensors.INPUTS}
+    inputs = sent(voices={"piper": "budtender/marcel"})
+    assert set(inputs) <= set(specs)
+    assert set(inputs) >= {spec.name for spec in tensors.INPUTS if not spec.optional}
+    for name, tensor in inputs.items():
+        assert _DATA_TYPES[tensor.datatype()] == specs[name].data_type
+        dims = specs[name].dims
+        assert dims == (-1,) or tuple(tensor.shape()) == dims
+
+
+def test_a_pinned_voice_is_sent_as_voice_and_speaker() -> None:
+    assert {"voice", "speaker"} <= set(sent(voices={"piper": "budtender/marcel"}))
+    assert "speaker" not in sent(voices={"piper": "en_US-lessac-medium"})
+    assert "voice" not in sent(voices={"espeak": "en-us"})
+
+
+def test_the_gateway_knows_the_catalogue_s_languages() -> None:
+    voices = json.loads(CATALOGUE.read_text(encoding="utf-8"))["voices"]
+    assert {voice["language"].split("-")[0].lower() for voice in voices} == LANGUAGES
+
+
+def test_every_model_of_the_repository_is_a_provider_s_name() -> None:
+    models = {path.parent.name for path in CATALOGUE.parents[1].glob("*/config.pbtxt")}
+    assert models <= set(PROVIDER_NAMES)

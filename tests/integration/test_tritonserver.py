@@ -1,0 +1,309 @@
+"""Piper inside the real tritonserver, spoken to over gRPC as the functions do.
+
+The voices are the tiny ones: what is tested is the road, and their tones tell who spoke.
+"""
+
+from __future__ import annotations
+
+import queue
+import re
+import shutil
+import socket
+import threading
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import numpy as np
+import pytest
+import tritonclient.grpc as grpc_client
+from tritonclient.utils import InferenceServerException
+
+from fakes.tiny_piper import build_voice
+from tritonserver import HOST, Ports, Server, install, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+STREAMS, PENDING = 4, 4
+PATIENCE_SECONDS = 20.0
+LONG = ["This sentence goes on for a while, so that there is time to change one's mind. " * 4] * 400
+"""Far more than is spoken while a test lasts."""
+
+
+@dataclass
+class Chunk:
+    samples: np.ndarray[Any, Any]
+    sample_rate: int
+    sentence: int
+    last: bool
+    voice: str
+    final: bool
+
+
+class Caller:
+    """One customer with a connection of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._client = grpc_client.InferenceServerClient(url)
+        self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._client.start_stream(lambda result, error: self._answers.put(error or result))
+        self._unanswered = 0
+
+    def ask(self, *sentences: str, **inputs: Any) -> Caller:
+        values = {"sentences": list(sentences), "language": "en", **inputs}
+        tensors = [_tensor(name, value) for name, value in values.items() if value is not None]
+        self._client.async_stream_infer("piper", tensors)
+        self._unanswered += 1
+        return self
+
+    def next(self) -> Chunk:
+        """The next chunk; an error is raised."""
+        answer = self._answers.get(timeout=PATIENCE_SECONDS)
+        if isinstance(answer, Exception):
+            self._unanswered -= 1
+            raise answer
+        parameters = answer.get_response().parameters
+        final = parameters["triton_final_response"].bool_param
+        self._unanswered -= final
+        return Chunk(
+            samples=answer.as_numpy("audio"),
+            sample_rate=int(answer.as_numpy("sample_rate")[0]),
+            sentence=int(answer.as_numpy("sentence")[0]),
+            last=bool(answer.as_numpy("last")[0]),
+            voice=answer.as_numpy("voice")[0].decode(),
+            final=final,
+        )
+
+    def hear(self) -> list[Chunk]:
+        """All chunks up to the final one."""
+        chunks = [self.next()]
+        while not chunks[-1].final:
+            chunks.append(self.next())
+        return chunks
+
+    @property
+    def waiting(self) -> int:
+        """Answers that have come and were not taken yet."""
+        return self._answers.qsize()
+
+    def hang_up(self) -> None:
+        # A stream that has had its last answer is ended, not cancelled: this Triton may leak the
+        # model when both meet, and then takes all its time to stop.
+        self._client.stop_stream(cancel_requests=self._unanswered > 0)
+
+    def close(self) -> None:
+        self.hang_up()
+        self._client.close()
+
+
+def _tensor(name: str, value: Any) -> grpc_client.InferInput:
+    if isinstance(value, float):
+        array, kind = np.array([value], np.float32), "FP32"
+    else:
+        texts = [value] if isinstance(value, str | bytes) else value
+        encoded = [text.encode() if isinstance(text, str) else text for text in texts]
+        array, kind = np.array(encoded, np.object_), "BYTES"
+    tensor = grpc_client.InferInput(name, array.shape, kind)
+    tensor.set_data_from_numpy(array)
+    return tensor
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("triton")
+    repository = folder / "repository"
+    without_voices = shutil.ignore_patterns("*.onnx*", "__pycache__")
+    shutil.copytree(ROOT / "model_repository/piper", repository / "piper", ignore=without_voices)
+    shipped = repository / "piper/1/voices"
+    shipped.mkdir(exist_ok=True)
+    build_voice(shipped / "budtender.onnx", speakers=("marcel", "shante"), sample_rate=22050)
+    downloaded = folder / "voices"
+    downloaded.mkdir()
+    build_voice(downloaded / "fr_FR-siwis-medium.onnx", espeak_voice="fr")
+    server = Server(
+        installation=install(ROOT / ".local/tools"),
+        repository=repository,
+        source=ROOT / "triton/src",
+        run_dir=folder / "run",
+        models=("piper",),
+        ports=_free_ports(),
+        variables={
+            "PIPER_STREAMS": str(STREAMS),
+            "PIPER_MAX_PENDING": str(PENDING),
+            "PIPER_VOICES_DIR": str(downloaded),
+        },
+    )
+    log = folder / "log"
+    with running(server, log):
+        yield server
+    text = log.read_text(errors="replace")
+    assert "change one's mind" not in text, "customers' text is in the log"
+
+
+@pytest.fixture
+def call(server: Server) -> Iterator[Callable[[], Caller]]:
+    callers: list[Caller] = []
+
+    def called() -> Caller:
+        callers.append(Caller(server.grpc_url))
+        return callers[-1]
+
+    yield called
+    for caller in callers:
+        caller.close()
+    _wait_until_idle(server)
+
+
+def _free_ports() -> Ports:
+    with contextmanager(_three_sockets)() as (http, grpc, metrics):
+        return Ports(http=http, grpc=grpc, metrics=metrics)
+
+
+def _three_sockets() -> Iterator[tuple[int, ...]]:
+    with (
+        closing(socket.socket()) as a,
+        closing(socket.socket()) as b,
+        closing(socket.socket()) as c,
+    ):
+        for one in (a, b, c):
+            one.bind((HOST, 0))
+        yield tuple(one.getsockname()[1] for one in (a, b, c))
+
+
+def _metric(server: Server, name: str) -> float:
+    text = httpx.get(f"http://{HOST}:{server.ports.metrics}/metrics").text
+    found = re.search(rf'^{name}{{model="piper"}} (\S+)$', text, re.MULTILINE)
+    assert found is not None, name
+    return float(found[1])
+
+
+def _wait_until_idle(server: Server) -> None:
+    again = threading.Event()
+    for _ in range(1000):
+        if _metric(server, "voice_in_flight") == 0:
+            return
+        again.wait(0.02)
+    raise AssertionError("requests never ended")
+
+
+def test_speaks_sentence_by_sentence(call):
+    chunks = call().ask("Hello there.", "What may it be?", "Good bye.").hear()
+    assert [(c.sentence, c.last, c.final) for c in chunks] == [
+        (0, True, False),
+        (1, True, False),
+        (2, True, True),
+    ]
+    assert {(c.voice, c.sample_rate) for c in chunks} == {("budtender/marcel", 22050)}
+    assert all(0.2 < np.abs(c.samples).max() <= 1 for c in chunks)
+
+
+def test_streams_that_run_together_never_mix(call):
+    texts = [
+        [f"Caller {caller} says sentence {n}." for n in range(12)]
+        for caller in range(STREAMS + PENDING)
+    ]
+    alone = call()
+    expected = [alone.ask(*text, noise_scale=0.0).hear() for text in texts]
+    together = [call().ask(*text, noise_scale=0.0) for text in texts]
+    for caller, reference in zip(together, expected, strict=True):
+        heard = caller.hear()
+        assert [c.sentence for c in heard] == list(range(12))
+        for one, other in zip(heard, reference, strict=True):
+            assert np.array_equal(one.samples, other.samples)
+
+
+def test_a_newcomer_is_heard_before_the_tail_of_a_long_text(call):
+    long = call().ask(*LONG)
+    long.next()
+    newcomer = call().ask("Hello.")
+    assert newcomer.hear()[-1].final
+    # The long one was in full swing all the while.
+    assert long.waiting < len(LONG) - 1
+
+
+def test_hanging_up_in_the_middle_frees_the_place(server, call):
+    caller = call().ask(*LONG)
+    caller.next()
+    caller.hang_up()
+    _wait_until_idle(server)
+    assert call().ask("Hello.").hear()[-1].final
+
+
+def test_too_many_are_told_to_come_back(server, call):
+    rejected = _metric(server, "voice_rejected_total")
+    # Those at work have been heard, so the next ones wait.
+    working = [call().ask(*LONG) for _ in range(STREAMS)]
+    for caller in working:
+        caller.next()
+    waiting = [call().ask(*LONG) for _ in range(PENDING)]
+    _wait_for_in_flight(server, STREAMS + PENDING)
+    with pytest.raises(InferenceServerException, match=r"^overloaded: .*retry in \d+ ms"):
+        call().ask("Hello.").next()
+    assert _metric(server, "voice_rejected_total") == rejected + 1
+    for caller in [*working, *waiting]:
+        caller.hang_up()
+    _wait_until_idle(server)
+    assert call().ask("Hello.").hear()[-1].final
+
+
+def _wait_for_in_flight(server: Server, count: int) -> None:
+    again = threading.Event()
+    for _ in range(1000):
+        if _metric(server, "voice_in_flight") >= count:
+            return
+        again.wait(0.02)
+    raise AssertionError("requests never arrived")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"speed": float("nan")}, "invalid_input: speed "),
+        ({"speaker": "bob"}, "invalid_input: speaker "),
+        ({"sentences": ["a", ""]}, "invalid_input: sentences[1] "),
+        ({"sentences": [b"\xff"]}, "invalid_input: sentences must be UTF-8"),
+        ({"language": "ja"}, "voice_not_installed: "),
+        ({"voice": "de_DE-thorsten-medium", "language": "de"}, "voice_not_installed: "),
+        ({"voice": "budtender", "language": "fr"}, "voice_not_installed: "),
+    ],
+)
+def test_a_bad_request_fails_alone_on_an_open_stream(call, inputs, message):
+    caller = call()
+    with pytest.raises(InferenceServerException) as caught:
+        caller.ask("Hello.", **inputs).next()
+    assert str(caught.value).startswith(message)
+    assert caller.ask("Hello.").hear()[-1].final
+
+
+def test_any_text_may_be_spoken(call):
+    chunks = call().ask("Åsa, ça va?", "你好。", "🙂", "\u200b", "Привет!", "مرحبا").hear()
+    assert [c.sentence for c in chunks if c.last] == list(range(6))
+
+
+def test_speed_and_speaker_reach_the_voice(call):
+    caller = call()
+    (usual,) = caller.ask("Hello there.").hear()
+    (fast,) = caller.ask("Hello there.", speed=2.0, speaker="shante").hear()
+    assert len(usual.samples) == 2 * len(fast.samples)
+    assert fast.voice == "budtender/shante"
+
+
+def test_a_downloaded_voice_speaks_its_language(call):
+    (chunk,) = call().ask("Bonjour.", language="fr").hear()
+    assert (chunk.voice, chunk.sample_rate) == ("fr_FR-siwis-medium", 16000)
+
+
+def test_empty_strings_count_as_absent(call):
+    (chunk,) = call().ask("Hello.", voice="", speaker="").hear()
+    assert chunk.voice == "budtender/marcel"
+
+
+def test_first_audio_is_measured(server, call):
+    call().ask("Hello.").hear()
+    assert _metric(server, "voice_first_audio_ms_count") > 0
