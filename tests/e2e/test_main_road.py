@@ -129,7 +129,7 @@ def test_a_language_without_a_voice_falls_to_the_floor(client: httpx.Client) -> 
     answer = client.post("/api/speech", json=body)
     told = receipt(client, answer)
     assert told["substituted"]
-    assert told["served"][0]["provider"] == "espeak"
+    assert told["served"] == [{"provider": "espeak", "voice": "fr", "sentences": 2}]
     assert told["attempts"][0]["reason"] == "unavailable"
 
 

@@ -46,6 +46,8 @@ class ScriptedProvider:
     """Sentence and chunk before which it hangs for good."""
     audio: NDArray[np.float32] | None = None
     """Given instead of the tone's pieces."""
+    voice: str | None = None
+    """Spoken in whatever voice was asked for."""
     asked: list[tuple[str, ...]] = field(default_factory=list)
     """The sentences of every request."""
     closed: int = 0
@@ -76,7 +78,7 @@ class ScriptedProvider:
                         sentence=sentence,
                         last=index == self.chunks - 1,
                         provider=self.name,
-                        voice=request.voices.get(self.name, f"{self.name}-default"),
+                        voice=self.voice or request.voices.get(self.name, f"{self.name}-default"),
                     )
         finally:
             self.closed += 1

@@ -241,6 +241,24 @@ async def test_a_forced_provider_bypasses_the_chain(
     assert receipt["substituted"] is False
 
 
+async def test_a_pinned_voice_speaks_its_own_language_only(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    body = {"text": "Hallo.", "personality": "marcel", "provider": "espeak"}
+    german = await client.post(SPEAK, json={**body, "language": "de"})
+    british = await client.post(SPEAK, json={**body, "provider": "piper", "language": "en-GB"})
+    assert german.headers["x-speech-voice"] == "espeak-default"
+    assert british.headers["x-speech-voice"] == "budtender/marcel"
+
+
+async def test_another_voice_of_the_asked_provider_is_a_substitute_too(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    house.piper.voice = "budtender/shante"
+    await client.post(SPEAK, json={"text": "Hi.", "personality": "marcel"})
+    assert (await client.get("/api/receipts/req-1")).json()["substituted"] is True
+
+
 async def test_breaking_off_in_the_middle_continues_and_tells(
     client: httpx.AsyncClient, house: House
 ) -> None:

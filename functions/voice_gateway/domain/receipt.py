@@ -71,7 +71,7 @@ class Receipt(BaseModel):
     asked: Asked
     served: tuple[Served, ...]
     substituted: bool
-    """True when anything but the asked provider spoke any part of the text."""
+    """True when anybody but the asked provider, in the asked voice, spoke any part of the text."""
     complete: bool
     """False when the stream ended before every sentence was spoken whole."""
     attempts: tuple[Attempt, ...]

@@ -179,7 +179,8 @@ class SpeechService:
                 strict=command.strict,
             ),
             quality=quality,
-            voices=config.voices,
+            # A pinned voice speaks the personality's own language; another one needs another voice.
+            voices=config.voices if _primary(language) == _primary(config.language) else {},
             speed=config.speed if command.speed is None else command.speed,
             pitch=config.pitch if command.pitch is None else command.pitch,
             advanced=command.advanced or config.advanced,
@@ -228,7 +229,11 @@ class SpeechService:
         self, command: SpeechCommand, request: SpeechRequest, progress: _Progress
     ) -> Receipt:
         attempts = request.journal.attempts
-        asked = request.chain[0]
+        asked = Asked(
+            provider=request.chain[0],
+            voice=request.voices.get(request.chain[0]),
+            quality=request.quality.value,
+        )
         total = self._clock.monotonic() - progress.started
         spoken = sum(a.sentences for a in attempts)
         cut = any(a.cut for a in attempts)
@@ -242,11 +247,12 @@ class SpeechService:
         return Receipt(
             request_id=command.request_id,
             personality=command.personality_id,
-            asked=Asked(
-                provider=asked, voice=request.voices.get(asked), quality=request.quality.value
-            ),
+            asked=asked,
             served=served,
-            substituted=any(turn.provider != asked for turn in served),
+            substituted=any(
+                turn.provider != asked.provider or asked.voice not in (None, turn.voice)
+                for turn in served
+            ),
             complete=spoken == len(request.sentences) and not cut,
             attempts=tuple(attempts),
             sentences=len(request.sentences),
@@ -285,6 +291,10 @@ async def _joined(
         if chunk.last:
             pieces.append(current[1].finish())
         yield np.concatenate(pieces), chunk.sample_rate
+
+
+def _primary(language: str) -> str:
+    return language.lower().split("-")[0]
 
 
 async def _resume(first: bytes, stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
