@@ -32,8 +32,9 @@ pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
 STREAMS, PENDING = 4, 4
 PATIENCE_SECONDS = 20.0
-LONG = ["This sentence goes on for a while, so that there is time to change one's mind. " * 4] * 400
-"""Far more than is spoken while a test lasts."""
+SECRET = "a word that no log may have"
+LONG = ["Wait."] * 10
+"""Spoken by the voice `slow`, some tenths of a second of work."""
 
 
 @dataclass
@@ -126,6 +127,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     downloaded = folder / "voices"
     downloaded.mkdir()
     build_voice(downloaded / "fr_FR-siwis-medium.onnx", espeak_voice="fr")
+    build_voice(downloaded / "slow.onnx", slow=True)
     server = Server(
         installation=install(ROOT / ".local/tools"),
         repository=repository,
@@ -143,7 +145,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with running(server, log):
         yield server
     text = log.read_text(errors="replace")
-    assert "change one's mind" not in text, "customers' text is in the log"
+    assert SECRET not in text, "customers' text is in the log"
 
 
 @pytest.fixture
@@ -193,7 +195,7 @@ def _wait_until_idle(server: Server) -> None:
 
 
 def test_speaks_sentence_by_sentence(call):
-    chunks = call().ask("Hello there.", "What may it be?", "Good bye.").hear()
+    chunks = call().ask("Hello there.", SECRET, "Good bye.").hear()
     assert [(c.sentence, c.last, c.final) for c in chunks] == [
         (0, True, False),
         (1, True, False),
@@ -219,36 +221,23 @@ def test_streams_that_run_together_never_mix(call):
 
 
 def test_a_newcomer_is_heard_before_the_tail_of_a_long_text(call):
-    long = call().ask(*LONG)
+    long = call().ask(*LONG, voice="slow")
     long.next()
-    newcomer = call().ask("Hello.")
-    assert newcomer.hear()[-1].final
+    assert call().ask("Hello.").hear()[-1].final
     # The long one was in full swing all the while.
     assert long.waiting < len(LONG) - 1
+    assert len(long.hear()) == len(LONG) - 1
 
 
-def test_hanging_up_in_the_middle_frees_the_place(server, call):
-    caller = call().ask(*LONG)
-    caller.next()
-    caller.hang_up()
-    _wait_until_idle(server)
-    assert call().ask("Hello.").hear()[-1].final
-
-
-def test_too_many_are_told_to_come_back(server, call):
+def test_too_many_are_told_to_come_back_and_the_others_are_served(server, call):
     rejected = _metric(server, "voice_rejected_total")
-    # Those at work have been heard, so the next ones wait.
-    working = [call().ask(*LONG) for _ in range(STREAMS)]
-    for caller in working:
-        caller.next()
-    waiting = [call().ask(*LONG) for _ in range(PENDING)]
+    admitted = [call().ask(*LONG, voice="slow") for _ in range(STREAMS + PENDING)]
     _wait_for_in_flight(server, STREAMS + PENDING)
     with pytest.raises(InferenceServerException, match=r"^overloaded: .*retry in \d+ ms"):
         call().ask("Hello.").next()
     assert _metric(server, "voice_rejected_total") == rejected + 1
-    for caller in [*working, *waiting]:
-        caller.hang_up()
-    _wait_until_idle(server)
+    for caller in admitted:
+        assert len(caller.hear()) == len(LONG)
     assert call().ask("Hello.").hear()[-1].final
 
 
@@ -265,7 +254,7 @@ def _wait_for_in_flight(server: Server, count: int) -> None:
     ("inputs", "message"),
     [
         ({"speed": float("nan")}, "invalid_input: speed "),
-        ({"speaker": "bob"}, "invalid_input: speaker "),
+        ({"speaker": "bob"}, "voice_not_installed: budtender has no such speaker"),
         ({"sentences": ["a", ""]}, "invalid_input: sentences[1] "),
         ({"sentences": [b"\xff"]}, "invalid_input: sentences must be UTF-8"),
         ({"language": "ja"}, "voice_not_installed: "),
@@ -307,3 +296,14 @@ def test_empty_strings_count_as_absent(call):
 def test_first_audio_is_measured(server, call):
     call().ask("Hello.").hear()
     assert _metric(server, "voice_first_audio_ms_count") > 0
+
+
+# The last one, and the only one that cancels: once in a few hundred times Triton 2.51 itself loses
+# a cancelled stream or dies of it (mended in later releases, see triton/Dockerfile).
+def test_hanging_up_in_the_middle_frees_the_place(server, call):
+    caller = call().ask(*LONG * 40, voice="slow")
+    caller.next()
+    caller.hang_up()
+    _wait_until_idle(server)
+    assert caller.waiting < len(LONG) * 40 - 1
+    assert call().ask("Hello.").hear()[-1].final

@@ -15,7 +15,6 @@ from voice_serving.engine import AudioChunk, SynthesisInput
 from voice_serving.errors import (
     CancelledError,
     InternalError,
-    InvalidInputError,
     VoiceNotInstalledError,
 )
 
@@ -111,16 +110,15 @@ def test_who_spoke_can_be_asked_for_as_it_was_told(engine):
 
 
 @pytest.mark.parametrize("speaker", ["bob", "2", "-1", "²", ""])
-def test_unknown_speaker_names_the_field_and_those_there_are(engine, speaker):
-    with pytest.raises(InvalidInputError, match=r"^speaker is unknown.*marcel, shante") as caught:
+def test_an_unknown_speaker_names_those_there_are(engine, speaker):
+    with pytest.raises(VoiceNotInstalledError, match="no such speaker, it has marcel, shante"):
         speak(engine, "Hello.", speaker=speaker)
-    assert caught.value.field == "speaker"
 
 
 def test_a_voice_with_one_speaker_has_no_other(engine):
     (chunk,) = speak(engine, "Hello.", voice="zebra", speaker="0")
     assert chunk.voice == "zebra"
-    with pytest.raises(InvalidInputError, match="speaker"):
+    with pytest.raises(VoiceNotInstalledError, match="one speaker"):
         speak(engine, "Hello.", voice="zebra", speaker="1")
 
 

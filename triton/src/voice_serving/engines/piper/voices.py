@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from voice_serving.catalogue import Catalogue, read_catalogue
-from voice_serving.errors import InvalidInputError, VoiceNotInstalledError
+from voice_serving.errors import VoiceNotInstalledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,11 +57,12 @@ class LoadedVoice:
             `voice/speaker` or `voice`.
 
         Raises:
-            InvalidInputError: It has no such speaker.
+            VoiceNotInstalledError: It has no such speaker. Not the caller's mistake but a
+                personality's: another provider can still speak.
         """
         if self.speaker_count <= 1:
             if wanted is not None and wanted not in {"0", self.name, *self.speakers}:
-                raise InvalidInputError("speaker", f"is unknown: {self.name} has only one")
+                raise VoiceNotInstalledError(f"{self.name} has one speaker, not the one asked for")
             return None, self.name
         names = {number: name for name, number in self.speakers.items()}
         if wanted is None:
@@ -72,7 +73,7 @@ class LoadedVoice:
             number = int(wanted)
         else:
             some = ", ".join(list(self.speakers)[:8]) or f"0 to {self.speaker_count - 1}"
-            raise InvalidInputError("speaker", f"is unknown: {self.name} has {some}")
+            raise VoiceNotInstalledError(f"{self.name} has no such speaker, it has {some}")
         return number, f"{self.name}/{names.get(number, number)}"
 
 
