@@ -188,8 +188,10 @@ class EspeakProvider:
         for candidate in (tag, _PREFERRED.get(primary, primary)):
             if candidate in self._voices:
                 return self._voices[candidate]
-        for known, voice in self._voices.items():
-            if known.startswith(f"{primary}-"):
-                return voice
+        spoken = [v for t, v in self._voices.items() if t.split("-")[0] == primary]
+        if primary in spoken:
+            return primary  # `fr` is listed as fr-fr, after fr-be
+        if spoken:
+            return spoken[0]
         detail = f"espeak-ng has no voice for {primary}"
         raise ProviderError(self.name, FailureReason.UNAVAILABLE, detail)

@@ -30,6 +30,18 @@ async def test_speaks_the_language_whatever_the_region(language: str) -> None:
     assert is_audible(audio)
 
 
+@pytest.mark.parametrize(
+    ("language", "voice"),
+    [("en", "en-US"), ("en-GB", "en"), ("fr", "fr"), ("fr-CA", "fr"), ("fr-be", "fr-BE")],
+)
+async def test_takes_the_region_s_voice_else_the_language_s_usual_one(
+    language: str, voice: str
+) -> None:
+    request = SpeechRequest(sentences=("Oui.",), language=language, chain=("espeak",))
+    (chunk,) = [chunk async for chunk in PROVIDER.synthesize(request)]
+    assert chunk.voice == voice
+
+
 async def test_every_sentence_is_a_chunk_of_its_own() -> None:
     request = SpeechRequest(sentences=("One.", "Two."), language="en", chain=("espeak",))
     chunks = [chunk async for chunk in PROVIDER.synthesize(request)]
