@@ -20,12 +20,13 @@ import statistics
 import subprocess
 import sys
 import time
+import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import httpx
+import aiohttp
 import numpy as np
 import onnxruntime
 from piper import PiperConfig, PiperVoice, SynthesisConfig
@@ -40,6 +41,7 @@ from voice_gateway.providers.piper import piper_on_triton
 
 VOICE: Final = layout.ROOT / "model_repository/piper/1/voices/budtender.onnx"
 SPEAKER: Final = "marcel"
+SETTLE_SECONDS: Final = 0.1
 TEXTS: Final = {
     10: "Welcome to WeedGo! How can I help you today, friend?",
     20: (
@@ -80,18 +82,20 @@ Way = Callable[[str, Timing], Awaitable[None]]
 
 
 def in_process() -> Way:
-    """Piper as its own package runs it: its phonemiser, its session with its defaults."""
+    """Piper as its own package runs it, into a WAV: its phonemiser, its session's defaults."""
     config = PiperConfig.from_dict(json.loads(Path(f"{VOICE}.json").read_text(encoding="utf-8")))
     session = onnxruntime.InferenceSession(str(VOICE), providers=["CPUExecutionProvider"])
     voice = PiperVoice(session=session, config=config)
-    settings = SynthesisConfig(speaker_id=config.speaker_id_map[SPEAKER], normalize_audio=False)
+    settings = SynthesisConfig(speaker_id=config.speaker_id_map[SPEAKER])
 
     async def speak(text: str, timing: Timing) -> None:
-        started, first, samples = time.perf_counter(), None, 0
-        for chunk in voice.synthesize(text, settings):
-            first = first or time.perf_counter()
-            samples += chunk.audio_float_array.size
-        _note(timing, started, first, samples / config.sample_rate)
+        started, first, body = time.perf_counter(), None, io.BytesIO()
+        with wave.open(body, "wb") as file:
+            file.setparams((1, 2, config.sample_rate, 0, "NONE", ""))
+            for chunk in voice.synthesize(text, settings):
+                first = first or time.perf_counter()
+                file.writeframes(chunk.audio_int16_bytes)
+        _note(timing, started, first, body.tell() / 2 / config.sample_rate)
 
     return speak
 
@@ -116,26 +120,33 @@ def through_triton(url: str) -> Way:
     return speak
 
 
-def through_api(client: httpx.AsyncClient) -> Way:
+def through_api(client: aiohttp.ClientSession) -> Way:
     """What an agent does: a POST, and the WAV as it comes; the connection is kept."""
 
     async def speak(text: str, timing: Timing) -> None:
-        started, first, body = time.perf_counter(), None, io.BytesIO()
+        started, first, size = time.perf_counter(), None, 0
         request = {"text": text, "personality": SPEAKER, "strict": True}
-        async with client.stream("POST", "/api/speech", json=request) as answer:
+        async with client.post("/api/speech", json=request) as answer:
             answer.raise_for_status()
-            async for piece in answer.aiter_bytes():
-                first = first or time.perf_counter()
-                body.write(piece)
-        _note(timing, started, first, body.tell() / 2 / 24_000)
+            async for piece in answer.content.iter_any():
+                ended = time.perf_counter()
+                first = first or ended
+                size += len(piece)
+        _note(timing, started, first, size / 2 / 24_000, ended)
 
     return speak
 
 
-def _note(timing: Timing, started: float, first: float | None, audio_seconds: float) -> None:
+def _note(
+    timing: Timing,
+    started: float,
+    first: float | None,
+    audio_seconds: float,
+    ended: float | None = None,
+) -> None:
     if first is None:
         raise RuntimeError("there was no audio")
-    timing.total.append(time.perf_counter() - started)
+    timing.total.append((ended or time.perf_counter()) - started)
     timing.first.append(first - started)
     timing.audio_seconds = audio_seconds
 
@@ -149,6 +160,8 @@ async def measure(ways: dict[str, Way], rounds: int) -> dict[tuple[int, str], Ti
     async for _ in _rounds(rounds):
         for words, text in TEXTS.items():
             for name, way in ways.items():
+                # onnxruntime's threads spin on for a while, and would slow whoever comes next.
+                await asyncio.sleep(SETTLE_SECONDS)
                 await way(text, timings[words, name])
     return timings
 
@@ -201,9 +214,7 @@ async def main(rounds: int) -> None:
     """Measures and prints."""
     there = stack.up()
     key = {"Authorization": f"Bearer {there[stack.API_KEY]}"}
-    async with httpx.AsyncClient(
-        base_url=there[stack.URL], headers=key, timeout=60, trust_env=False
-    ) as client:
+    async with aiohttp.ClientSession(there[stack.URL], headers=key) as client:
         ways = {
             "piper-tts in-process": in_process(),
             "through Triton": through_triton(f"127.0.0.1:{layout.TRITON_GRPC_PORT.number}"),

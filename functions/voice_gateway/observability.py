@@ -15,7 +15,9 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from voice_gateway.domain.errors import VoiceGatewayError
 
 if TYPE_CHECKING:
-    from voice_gateway.domain.receipt import Receipt
+    from collections.abc import Sequence
+
+    from voice_gateway.domain.receipt import Attempt, Receipt
 
 SERVICE = "voice"
 NAMESPACE = "PersonalityVoices"
@@ -46,24 +48,44 @@ def log_failure(error: Exception, status: int, request_id: str) -> None:
     )
 
 
+def _figures(**dimensions: str) -> EphemeralMetrics:
+    # A sink an answer: answers overlap, and the shared one has a single set of dimensions.
+    figures = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+    for name, value in dimensions.items():
+        figures.add_dimension(name, value)
+    return figures
+
+
 class SpeechTelemetry:
     """Implements `ports.SpeechObserver`: a log line an answer, and its figures as metrics."""
 
     def served(self, tenant_id: str, receipt: Receipt) -> None:
-        """Writes the line and the figures, by serving provider."""
+        """Writes the line, and the figures: the answer's once, and each speaker's sentences."""
         logger().info("speech served", tenant=tenant_id, receipt=receipt.model_dump(mode="json"))
+        answer = _figures(asked=receipt.asked.provider, quality=receipt.asked.quality)
+        answer.add_metric("Failed", MetricUnit.Count, 0)
+        answer.add_metric("Substituted", MetricUnit.Count, int(receipt.substituted))
+        answer.add_metric("Incomplete", MetricUnit.Count, int(not receipt.complete))
+        if receipt.first_audio_ms is not None:
+            answer.add_metric("FirstAudio", MetricUnit.Milliseconds, receipt.first_audio_ms)
+        answer.add_metric("Total", MetricUnit.Milliseconds, receipt.total_ms)
+        answer.flush_metrics()
         for turn in receipt.served:
-            # One per answer: answers overlap, and the shared sink has one set of dimensions.
-            figures = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
-            figures.add_dimension("provider", turn.provider)
-            figures.add_dimension("quality", receipt.asked.quality)
+            figures = _figures(provider=turn.provider)
             figures.add_metric("Sentences", MetricUnit.Count, turn.sentences)
-            figures.add_metric("Substituted", MetricUnit.Count, int(receipt.substituted))
-            figures.add_metric("Incomplete", MetricUnit.Count, int(not receipt.complete))
-            if receipt.first_audio_ms is not None:
-                figures.add_metric("FirstAudio", MetricUnit.Milliseconds, receipt.first_audio_ms)
-            figures.add_metric("Total", MetricUnit.Milliseconds, receipt.total_ms)
             figures.flush_metrics()
+
+    def failed(self, tenant_id: str, request_id: str, attempts: Sequence[Attempt]) -> None:
+        """Writes the line and the figure of an answer that never was."""
+        logger().error(
+            "speech failed",
+            tenant=tenant_id,
+            request=request_id,
+            attempts=[attempt.model_dump(mode="json") for attempt in attempts],
+        )
+        answer = _figures(asked=attempts[0].provider)
+        answer.add_metric("Failed", MetricUnit.Count, 1)
+        answer.flush_metrics()
 
     def receipt_lost(self, tenant_id: str, receipt: Receipt, error: Exception) -> None:
         """Says that the line above is all there is."""

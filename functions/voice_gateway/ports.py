@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from voice_gateway.domain.audio import AudioFormat
     from voice_gateway.domain.personality import Personality
-    from voice_gateway.domain.receipt import Receipt
+    from voice_gateway.domain.receipt import Attempt, Receipt
     from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk, SpeechRequest
 
 
@@ -74,6 +74,10 @@ class SpeechObserver(Protocol):
 
     def served(self, tenant_id: str, receipt: Receipt) -> None:
         """An answer left the house, whole or not."""
+        ...
+
+    def failed(self, tenant_id: str, request_id: str, attempts: Sequence[Attempt]) -> None:
+        """Nobody of the chain could speak."""
         ...
 
     def receipt_lost(self, tenant_id: str, receipt: Receipt, error: Exception) -> None:

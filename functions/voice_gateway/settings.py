@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+EXPOSED_HEADERS: Final = (
+    "x-request-id",
+    "x-speech-provider",
+    "x-speech-voice",
+    "x-ai-generated",
+    "link",
+    "location",
+    "allow",
+)
+"""What a page may read of an answer beside what every page may."""
 
 
 class FunctionSettings(BaseSettings):
@@ -15,7 +28,23 @@ class FunctionSettings(BaseSettings):
     """The one DynamoDB table."""
 
 
-class PersonalitiesSettings(FunctionSettings):
+class BrowserSettings(BaseSettings):
+    """What a function that pages may call reads."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    allowed_origin: str = Field(default="*", min_length=1)
+    """The one web origin whose pages may call the API."""
+
+    def cors_headers(self) -> dict[str, str]:
+        """Goes with every answer; the preflight is API Gateway's."""
+        return {
+            "access-control-allow-origin": self.allowed_origin,
+            "access-control-expose-headers": ", ".join(EXPOSED_HEADERS),
+        }
+
+
+class PersonalitiesSettings(FunctionSettings, BrowserSettings):
     """Of the personalities function."""
 
 
@@ -23,7 +52,7 @@ class AuthorizerSettings(FunctionSettings):
     """Of the authorizer."""
 
 
-class SpeechSettings(FunctionSettings):
+class SpeechSettings(FunctionSettings, BrowserSettings):
     """Of the speech function."""
 
     triton_url: str = Field(pattern=r"^[^/\s:]+:\d+$")

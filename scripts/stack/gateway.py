@@ -13,10 +13,12 @@ import os
 import signal
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 
 import layout
 import template
@@ -42,6 +44,8 @@ MAX_BODY: Final = 10 * 1024 * 1024
 """Bytes of a request that API Gateway takes."""
 STATE_PATH: Final = "/_local/state"
 """Tells how the functions do; no path of the API."""
+
+_UNREADABLE: Final = (HttpProcessingError, PayloadEncodingError, web.RequestPayloadError)
 
 Response = TypeVar("Response", bound=web.StreamResponse)
 
@@ -121,6 +125,12 @@ class Gateway:
                 (time.perf_counter() - started) * 1000,
             )
 
+    def refusal(self, kind: str, status: int, request_id: str) -> web.Response:
+        """What the gateway itself answers; see `gateway_response`."""
+        response = gateway_response(self._api.gateway_responses, kind, status, request_id)
+        response.headers["x-amzn-ErrorType"] = kind
+        return _identified(response, request_id)
+
     async def _warm(self, function: LocalFunction) -> None:
         failure = await function.warm()
         if failure is None:
@@ -157,16 +167,16 @@ class Gateway:
             stage=self._api.stage,
         )
         if found is None:
-            return self._refusal("MISSING_AUTHENTICATION_TOKEN", 403, request)
+            return self.refusal("MISSING_AUTHENTICATION_TOKEN", 403, request.id)
         if len(request.body) > MAX_BODY:
-            return self._refusal("REQUEST_TOO_LARGE", 413, request)
+            return self.refusal("REQUEST_TOO_LARGE", 413, request.id)
         return request
 
     async def _route(self, http: web.BaseRequest, request: Request) -> web.StreamResponse:
         route = request.route
         if route.function is None:
             return _identified(
-                web.Response(status=route.mock_status, headers=route.mock_headers), request
+                web.Response(status=route.mock_status, headers=route.mock_headers), request.id
             )
         try:
             caller = (
@@ -175,7 +185,7 @@ class Gateway:
                 else None
             )
         except RefusedError as refused:
-            return self._refusal(refused.response, refused.status, request)
+            return self.refusal(refused.response, refused.status, request.id)
         context = request_context(request, caller)
         try:
             if route.function in self._web:
@@ -187,10 +197,10 @@ class Gateway:
             async with asyncio.timeout(route.timeout):
                 return await self._invoke(self._lambdas[route.function], request, context)
         except TimeoutError:
-            return self._refusal("INTEGRATION_TIMEOUT", 504, request)
+            return self.refusal("INTEGRATION_TIMEOUT", 504, request.id)
         except UnavailableError as error:
             _log.error("%s %s", request.id, error)
-            return self._refusal("INTEGRATION_FAILURE", 502, request)
+            return self.refusal("INTEGRATION_FAILURE", 502, request.id)
 
     async def _invoke(
         self, function: LocalFunction, request: Request, context: Mapping[str, Any]
@@ -200,23 +210,23 @@ class Gateway:
         if result.failed:
             _log.error("%s %s: %s", request.id, function.name, result.payload.decode()[:2000])
             if b'"RequestEntityTooLarge"' in result.payload:
-                return self._refusal("REQUEST_TOO_LARGE", 413, request)
-            return self._refusal("INTEGRATION_FAILURE", 502, request)
+                return self.refusal("REQUEST_TOO_LARGE", 413, request.id)
+            return self.refusal("INTEGRATION_FAILURE", 502, request.id)
         try:
             reply = answer(result.payload, request.header("accept"), binary)
         except MalformedAnswerError as error:
             _log.error("%s %s: %s", request.id, function.name, error)
-            return self._refusal("API_CONFIGURATION_ERROR", 502, request)
+            return self.refusal("INTEGRATION_FAILURE", 502, request.id)
         response = web.Response(status=reply.status, body=reply.body)
         for name, value in reply.headers:
             response.headers.add(name, value)
-        return _identified(response, request)
+        return _identified(response, request.id)
 
     async def _stream(
         self, http: web.BaseRequest, request: Request, answering: Answering
     ) -> web.StreamResponse:
         response = web.StreamResponse(status=answering.status, headers=answering.headers)
-        _identified(response, request)
+        _identified(response, request.id)
         try:
             await response.prepare(http)
             while chunk := await answering.read():
@@ -232,10 +242,55 @@ class Gateway:
             answering.close()
         return response
 
-    def _refusal(self, kind: str, status: int, request: Request) -> web.Response:
-        response = gateway_response(self._api.gateway_responses, kind, status, request.id)
-        response.headers["x-amzn-ErrorType"] = kind
-        return _identified(response, request)
+
+class _Server(web.Server):
+    """Answers with problems even to what is no request.
+
+    Out of reach are only a request that never becomes whole, which is waited for, and a failure
+    after the answer's head went out: there the connection breaks.
+    """
+
+    def __init__(self, gateway: Gateway, **options: Any) -> None:
+        super().__init__(gateway.handle, **options)
+        self._gateway = gateway
+
+    def __call__(self) -> web.RequestHandler:
+        """Makes what serves one connection."""
+        # A body passes as it came: what is wrong with its encoding is for the function to say.
+        return _Connection(
+            self, self._gateway, loop=self._loop, access_log=None, auto_decompress=False
+        )
+
+
+class _Connection(web.RequestHandler):
+    """One connection, whose errors are the gateway's."""
+
+    __slots__ = ("_gateway",)
+
+    def __init__(self, server: web.Server, gateway: Gateway, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._gateway = gateway
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answers what could not be read, and what broke."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun")
+        request_id = str(uuid.uuid4())
+        if isinstance(exc, _UNREADABLE) or 400 <= status < 500:
+            # Its message quotes the request.
+            _log.info("%s cannot be read: %s", request_id, type(exc).__name__)
+            response = self._gateway.refusal("BAD_REQUEST_PARAMETERS", 400, request_id)
+        else:
+            _log.error("%s broke", request_id, exc_info=exc)
+            response = self._gateway.refusal("API_CONFIGURATION_ERROR", 500, request_id)
+        response.force_close()
+        return response
 
 
 async def serve(gateway: Gateway, port: int) -> web.ServerRunner:
@@ -245,7 +300,7 @@ async def serve(gateway: Gateway, port: int) -> web.ServerRunner:
         OSError: The port is taken.
     """
     # Cancellation is how a client's hanging up reaches the function.
-    server = web.Server(gateway.handle, access_log=None, handler_cancellation=True)
+    server = _Server(gateway, handler_cancellation=True)
     runner = web.ServerRunner(server, shutdown_timeout=2.0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
@@ -286,8 +341,8 @@ async def _body(http: web.BaseRequest) -> bytes:
     return bytes(body)
 
 
-def _identified(response: Response, request: Request) -> Response:
-    response.headers["x-amzn-RequestId"] = request.id
+def _identified(response: Response, request_id: str) -> Response:
+    response.headers["x-amzn-RequestId"] = request_id
     return response
 
 

@@ -19,6 +19,7 @@ _MESSAGES: Final = {
     "API_CONFIGURATION_ERROR": "Internal server error",
     "AUTHORIZER_CONFIGURATION_ERROR": "Internal server error",
     "AUTHORIZER_FAILURE": "Internal server error",
+    "BAD_REQUEST_PARAMETERS": "The request cannot be read",
     "INTEGRATION_FAILURE": "Internal server error",
     "INTEGRATION_TIMEOUT": "Endpoint request timed out",
     "MISSING_AUTHENTICATION_TOKEN": "Missing Authentication Token",

@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Final
 from port_holder import holder_of, is_free
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from layout import Port
 
 _POLL_SECONDS: Final = 0.05
 _KILLED_SECONDS: Final = 5.0
 _LOG_LINES: Final = 20
+_MARK: Final = "VOICE_PART"
+"""Environment variable of a part and of all that it starts: what tells its orphans from others."""
 
 
 class PartError(RuntimeError):
@@ -87,12 +89,8 @@ class Supervisor:
 
     def running(self, name: str) -> Running | None:
         """A part's process, if it lives."""
-        try:
-            record = json.loads(self._record(name).read_text(encoding="utf-8"))
-            found = Running(**{**record, "ports": tuple(record["ports"])})
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-        return found if start_time(found.pid) == found.started else None
+        found = self._recorded(name)
+        return found if found and start_time(found.pid) == found.started else None
 
     def died(self, name: str) -> bool:
         """Whether a part was started and is gone without having been stopped."""
@@ -123,6 +121,7 @@ class Supervisor:
         while not part.ready():
             if process.poll() is not None:
                 self._reap(part.name)
+                self._end_orphans(part.name)
                 self._record(part.name).unlink(missing_ok=True)
                 raise PartError(
                     f"{part.name} ended at once with status {process.returncode}. "
@@ -156,6 +155,7 @@ class Supervisor:
             if name in self._children:
                 self._children[name].wait(_KILLED_SECONDS)
         self._reap(name)
+        self._end_orphans(name)
         self._record(name).unlink(missing_ok=True)
         return running is not None
 
@@ -166,6 +166,27 @@ class Supervisor:
         except OSError:
             return "(no log)"
         return "\n".join(text.splitlines()[-lines:]) or "(nothing)"
+
+    def _end_orphans(self, name: str) -> None:
+        """Kills what a part has left behind: a server that is killed takes nobody with it."""
+        recorded = self._recorded(name)
+        if recorded is None:
+            return
+        deadline = time.monotonic() + _KILLED_SECONDS
+        while orphans := list(_members(recorded.pid, self._mark(name))):
+            for pid in orphans:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            if time.monotonic() > deadline:
+                return
+            time.sleep(_POLL_SECONDS)
+
+    def _recorded(self, name: str) -> Running | None:
+        try:
+            record = json.loads(self._record(name).read_text(encoding="utf-8"))
+            return Running(**{**record, "ports": tuple(record["ports"])})
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
 
     def _gone(self, name: str, running: Running, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -182,6 +203,9 @@ class Supervisor:
 
     def _record(self, name: str) -> Path:
         return self._run / f"{name}.json"
+
+    def _mark(self, name: str) -> str:
+        return str(self._record(name).absolute())
 
     def _claim(self, part: Part, port: Port) -> None:
         if is_free(port.number):
@@ -203,7 +227,7 @@ class Supervisor:
                 return subprocess.Popen(
                     [str(word) for word in part.command],
                     cwd=part.cwd,
-                    env=dict(part.environment),
+                    env={**part.environment, _MARK: self._mark(part.name)},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -219,8 +243,7 @@ def start_time(pid: int) -> str | None:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return None
-    # The name may hold spaces and brackets; the state follows the last bracket.
-    fields = stat.rpartition(")")[2].split()
+    fields = _after_name(stat)
     state, threads, started = fields[0], int(fields[17]), fields[19]
     # A first thread that has ended is a zombie too, while others still write what is to be kept.
     dead = state in "ZX" and threads <= 1
@@ -230,3 +253,22 @@ def start_time(pid: int) -> str | None:
 def _kill_session(pid: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def _members(session: int, mark: str) -> Iterator[int]:
+    """The living processes of a session, but for those of a stranger who has its number by now."""
+    wanted = f"{_MARK}={mark}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            fields = _after_name((folder / "stat").read_text(encoding="utf-8"))
+            if (
+                int(fields[3]) == session
+                and fields[0] not in "ZX"
+                and wanted in (folder / "environ").read_bytes().split(b"\0")
+            ):
+                yield int(folder.name)
+
+
+def _after_name(stat: str) -> list[str]:
+    # The name may hold spaces and brackets; the state follows the last bracket.
+    return stat.rpartition(")")[2].split()

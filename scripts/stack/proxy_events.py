@@ -7,6 +7,7 @@ import binascii
 import json
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -127,13 +128,13 @@ def proxy_event(
     """The event of a Lambda proxy integration."""
     event = _event(request, context)
     if request.body:
-        binary = is_binary(request.header("content-type"), binary_media_types)
-        event["isBase64Encoded"] = binary
-        event["body"] = (
-            base64.b64encode(request.body).decode()
-            if binary
-            else request.body.decode(errors="replace")
-        )
+        text = None
+        if not is_binary(request.header("content-type"), binary_media_types):
+            # What is no text goes as bytes: the function shall refuse it, not keep a mended one.
+            with suppress(UnicodeDecodeError):
+                text = request.body.decode()
+        event["isBase64Encoded"] = text is None
+        event["body"] = base64.b64encode(request.body).decode() if text is None else text
     return json.dumps(event).encode()
 
 

@@ -17,7 +17,7 @@ import parts
 from processes import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from processes import Part
 
@@ -50,12 +50,23 @@ def up() -> dict[str, str]:
             client = _store()
             triton.result()
         _ensure(parts.GATEWAY)
-        if not canary.sings(client[URL], client[API_KEY]):
+        if not _sings(client):
             # Its health endpoints go on answering when the process of a model is dead.
             print(f"  {parts.TRITON} is up but does not speak ...", flush=True)
             # And it would wait half a minute for the dead to finish.
             supervisor.stop(parts.TRITON, seconds=1.0)
             _ensure(parts.TRITON)
+            if not _sings(client):
+                print(f"  {parts.TRITON} still does not speak: make logs PART={parts.TRITON}")
+        return client
+
+
+def up_but_triton() -> dict[str, str]:
+    """As `up`, but leaves Triton as it is, dead or alive."""
+    with _alone():
+        _ensure(parts.AWS)
+        client = _store()
+        _ensure(parts.GATEWAY)
         return client
 
 
@@ -66,13 +77,16 @@ def down() -> list[str]:
 
 
 def start(name: str) -> None:
-    """Starts one part.
+    """Starts one part, and waits until the API speaks through it if the rest is there.
 
     Raises:
         PartError: It could not be started.
     """
     with _alone():
         _ensure(name)
+        known = client()
+        if known and all(supervisor.running(part) for part in parts.NAMES) and not _sings(known):
+            print(f"  the API does not speak through {parts.TRITON}: make up")
 
 
 def stop(name: str) -> bool:
@@ -107,6 +121,10 @@ def _ensure(name: str) -> None:
     started = time.monotonic()
     supervisor.start(part)
     print(f"  {name} is ready ({time.monotonic() - started:.1f} s)", flush=True)
+
+
+def _sings(client: Mapping[str, str]) -> bool:
+    return canary.sings(client[URL], client[API_KEY], canary.PATIENCE_SECONDS)
 
 
 def _answers(part: Part) -> bool:

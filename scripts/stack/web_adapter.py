@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 READY_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.02
+_DYING_SECONDS: Final = 0.1
+"""From a connection that broke until its server's end is known."""
 _RESTART_SECONDS: Final = (0.0, 0.2, 1.0, 5.0)
 """Pauses before the next start, while one dies after the other."""
 _SETTLED_SECONDS: Final = 30.0
@@ -63,14 +65,13 @@ class WebFunction:
         self._function = function
         self._command = (root / function.handler,)
         self._root = root
-        self._port = _free_port()
+        self._port = 0
         lambdas_own = runtime_environment(function, root)
         self._environment = {
             **environment,
             **lambdas_own,
             **function.environment,
             "PATH": f"{python.parent}:{lambdas_own['PATH']}",
-            "PORT": str(self._port),
         }
         self._up = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -125,7 +126,7 @@ class WebFunction:
         return Answering(
             await self._ask(
                 request.method,
-                URL(f"http://127.0.0.1:{self._port}{target}", encoded=True),
+                target,
                 headers=headers,
                 data=request.body or None,
                 allow_redirects=False,
@@ -140,11 +141,12 @@ class WebFunction:
                 await self._keeper
         await self._session.close()
 
-    async def _ask(self, method: str, url: URL, **more: Any) -> aiohttp.ClientResponse:
+    async def _ask(self, method: str, target: str, **more: Any) -> aiohttp.ClientResponse:
         deadline = time.monotonic() + READY_SECONDS
         while True:
             if not self.up and not await self.wait_up(deadline - time.monotonic()):
                 raise UnavailableError(f"{self.name} does not start")
+            url = URL(f"http://127.0.0.1:{self._port}{target}", encoded=True)
             try:
                 return await self._session.request(method, url, **more)
             except aiohttp.ClientConnectorError as error:
@@ -153,6 +155,8 @@ class WebFunction:
                     raise UnavailableError(f"{self.name} cannot be reached") from error
                 await asyncio.sleep(_POLL_SECONDS)
             except (aiohttp.ClientError, TimeoutError) as error:
+                # Whoever tries again at once shall find the next server, not the dying one.
+                await asyncio.sleep(_DYING_SECONDS)
                 raise UnavailableError(f"{self.name} did not answer") from error
 
     def _lambda_context(self, request_id: str) -> dict[str, Any]:
@@ -177,9 +181,10 @@ class WebFunction:
         while True:
             await asyncio.sleep(_RESTART_SECONDS[min(deaths, len(_RESTART_SECONDS) - 1)])
             started = time.monotonic()
-            process = await child.spawn(
-                self._command, cwd=self._root, environment=self._environment
-            )
+            # Chosen anew: another program may have taken the last one.
+            self._port = _free_port()
+            environment = {**self._environment, "PORT": str(self._port)}
+            process = await child.spawn(self._command, cwd=self._root, environment=environment)
             exit_code = asyncio.create_task(process.wait())
             try:
                 await self._watch(exit_code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import subprocess
 import sys
@@ -139,16 +140,35 @@ def test_the_web_app_has_the_routes_that_lead_to_it() -> None:
         ("MISSING_AUTHENTICATION_TOKEN", 404),
         ("REQUEST_TOO_LARGE", 413),
         ("THROTTLED", 429),
-        ("DEFAULT_4XX", None),
-        ("DEFAULT_5XX", None),
+        ("AUTHORIZER_FAILURE", 500),
+        ("AUTHORIZER_CONFIGURATION_ERROR", 500),
+        ("API_CONFIGURATION_ERROR", 500),
+        ("INTEGRATION_TIMEOUT", 504),
+        ("DEFAULT_4XX", 400),
+        ("DEFAULT_5XX", 502),
     ],
 )
-def test_the_gateway_itself_answers_with_problems(kind: str, status: int | None) -> None:
+def test_the_gateway_itself_answers_with_problems(kind: str, status: int) -> None:
     response = DEPLOYMENT.api.gateway_responses[kind]
     assert response.status == status
     assert response.headers["Content-Type"] == "application/problem+json"
     assert "Access-Control-Allow-Origin" in response.headers
-    assert "$context.requestId" in response.body
+    body = response.body.replace("$context.error.messageString", '"words"')
+    assert json.loads(body)["status"] == status
+    assert json.loads(body)["request_id"] == "$context.requestId"
+
+
+def test_functions_and_gateway_know_one_origin() -> None:
+    parameters = {**layout.template_parameters(), "AllowedOrigin": "https://shop.example"}
+    told = template.deployment(TRANSLATED, parameters, {})
+    for route in told.api.routes:
+        if route.function:
+            environment = told.functions[route.function].environment
+            assert environment["ALLOWED_ORIGIN"] == "https://shop.example"
+        else:
+            assert route.mock_headers["Access-Control-Allow-Origin"] == "https://shop.example"
+    for response in told.api.gateway_responses.values():
+        assert response.headers["Access-Control-Allow-Origin"] == "https://shop.example"
 
 
 @each_function

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voice_gateway.domain.chain import PROVIDER_NAMES
+from voice_gateway.domain.limits import MAX_SENTENCE_CHARACTERS, MAX_TEXT_CHARACTERS
 from voice_gateway.domain.speech import SpeechRequest
+from voice_gateway.domain.text import split_sentences
 from voice_gateway.providers.piper import LANGUAGES, piper_on_triton
 from voice_gateway.providers.triton import ERROR_REASONS
 from voice_serving import tensors
+from voice_serving.engine import MAX_SENTENCE_CHARACTERS as SERVED_CHARACTERS
+from voice_serving.engine import MAX_SENTENCES
 from voice_serving.errors import ErrorCode
 
 if TYPE_CHECKING:
@@ -51,6 +55,12 @@ def test_a_pinned_voice_is_sent_as_voice_and_speaker() -> None:
 def test_the_gateway_knows_the_catalogue_s_languages() -> None:
     voices = json.loads(CATALOGUE.read_text(encoding="utf-8"))["voices"]
     assert {voice["language"].split("-")[0].lower() for voice in voices} == LANGUAGES
+
+
+def test_the_longest_text_in_the_shortest_sentences_is_taken() -> None:
+    longest = split_sentences("a\n" * (MAX_TEXT_CHARACTERS // 2), "en")
+    assert len(longest) <= MAX_SENTENCES
+    assert MAX_SENTENCE_CHARACTERS <= SERVED_CHARACTERS
 
 
 def test_every_model_of_the_repository_is_a_provider_s_name() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from voice_gateway.domain.receipt import Receipt
+    from collections.abc import Sequence
+
+    from voice_gateway.domain.receipt import Attempt, Receipt
 
 
 class RecordingObserver:
@@ -14,15 +16,21 @@ class RecordingObserver:
     Attributes:
         receipts: Tenant and receipt of every answer.
         lost: Request ids of the receipts that could not be stored.
+        mute: Request ids of the answers that never were.
     """
 
     def __init__(self) -> None:
         self.receipts: list[tuple[str, Receipt]] = []
         self.lost: list[str] = []
+        self.mute: list[str] = []
 
     def served(self, tenant_id: str, receipt: Receipt) -> None:
         """Remembers it."""
         self.receipts.append((tenant_id, receipt))
+
+    def failed(self, tenant_id: str, request_id: str, attempts: Sequence[Attempt]) -> None:
+        """Remembers the request."""
+        self.mute.append(request_id)
 
     def receipt_lost(self, tenant_id: str, receipt: Receipt, error: Exception) -> None:
         """Remembers its request."""

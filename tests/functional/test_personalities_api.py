@@ -39,6 +39,8 @@ class Answer:
         self.text = str(raw["body"])
         self.json: Any = json.loads(self.text)
         assert self.headers["x-request-id"] == REQUEST_ID
+        assert self.headers["access-control-allow-origin"] == "*"
+        assert "location" in self.headers["access-control-expose-headers"]
         assert "Traceback" not in self.text
         assert '.py"' not in self.text
         if self.status >= 400:
@@ -115,6 +117,11 @@ class TestCreate:
     def test_takes_a_body_in_base64(self, client: Client) -> None:
         body = json.dumps({"name": "Zoë"}, ensure_ascii=False).encode()
         assert client.send("POST", "/api/personalities", body=body).json["name"] == "Zoë"
+
+    def test_refuses_a_body_that_is_not_utf_8(self, client: Client) -> None:
+        body = '{"name": "Zoë"}'.encode("latin-1")
+        answer = client.send("POST", "/api/personalities", body=body)
+        assert (answer.status, answer.fields) == (400, ["body"])
 
     def test_refuses_an_id_that_is_taken(self, client: Client) -> None:
         client.post({"name": "Marcel"})

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import numpy as np
 import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
@@ -176,7 +177,9 @@ async def test_the_first_audio_leaves_before_the_last_sentence_is_made(house: Ho
     assert receipt.sentences == 10
 
 
-async def _asgi(app: Starlette, body: dict[str, Any], send: Any) -> None:
+async def _asgi(
+    app: Starlette, body: dict[str, Any], send: Any, hang_up: asyncio.Event | None = None
+) -> None:
     context = {
         "requestId": "req-1",
         "authorizer": {"tenant": "demo", "scopes": "speech:write speech:read"},
@@ -196,8 +199,8 @@ async def _asgi(app: Starlette, body: dict[str, Any], send: Any) -> None:
     async def receive() -> dict[str, Any]:
         for message in messages:
             return message
-        await asyncio.Event().wait()
-        raise AssertionError
+        await (hang_up or asyncio.Event()).wait()
+        return {"type": "http.disconnect"}
 
     async with app.router.lifespan_context(app):
         await app(scope, receive, send)
@@ -249,14 +252,6 @@ async def test_a_pinned_voice_speaks_its_own_language_only(
     british = await client.post(SPEAK, json={**body, "provider": "piper", "language": "en-GB"})
     assert german.headers["x-speech-voice"] == "espeak-default"
     assert british.headers["x-speech-voice"] == "budtender/marcel"
-
-
-async def test_another_voice_of_the_asked_provider_is_a_substitute_too(
-    client: httpx.AsyncClient, house: House
-) -> None:
-    house.piper.voice = "budtender/shante"
-    await client.post(SPEAK, json={"text": "Hi.", "personality": "marcel"})
-    assert (await client.get("/api/receipts/req-1")).json()["substituted"] is True
 
 
 async def test_breaking_off_in_the_middle_continues_and_tells(
@@ -333,6 +328,7 @@ async def test_every_format_comes_as_its_own_media_type(
         ({"sample_rate": 1}, "sample_rate"),
         ({"sample_rate": 24_000.5}, "sample_rate"),
         ({"strict": "yes"}, "strict"),
+        ({"strict": True, "quality": "highest"}, "strict"),
         ({"voice": "alloy"}, "voice"),
     ],
 )
@@ -456,6 +452,76 @@ async def test_hanging_up_ends_the_work_and_keeps_the_receipt(house: House) -> N
     assert receipt.attempts[0].reason == "cancelled"
 
 
+async def test_hanging_up_before_the_first_byte_ends_the_work(house: House) -> None:
+    """FLAC is sent when it is whole, so nothing leaves while there is still work to end."""
+    begun = asyncio.Event()
+
+    class Slow(ScriptedProvider):
+        async def synthesize(self, request):  # type: ignore[no-untyped-def]
+            begun.set()
+            async for chunk in super().synthesize(request):
+                yield chunk
+
+    house.piper = Slow("piper", ENGLISH, hang_at=(1, 0))
+    body = {"text": "One. Two.", "personality": "marcel", "format": "flac"}
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await _asgi(house.app, body, send, hang_up=begun)
+    assert sent[0]["status"] == 499
+    assert house.piper.closed == 1
+    ((_, receipt),) = house.observer.receipts
+    assert receipt.attempts[0].reason == "cancelled"
+
+
+async def test_a_text_that_nobody_can_pronounce_names_the_text(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    house.piper.audio = house.floor.audio = np.zeros(800, np.float32)
+    answer = await client.post(SPEAK, json={"text": "ᚠᚢᚦ", "personality": "marcel"})
+    assert answer.status_code == 422
+    assert fields(answer) == {"text"}
+
+
+async def test_an_answer_that_never_was_is_counted(client: httpx.AsyncClient, house: House) -> None:
+    house.piper.fail_with = ProviderError("piper", FailureReason.UNAVAILABLE, "away")
+    body = {"text": "Hi.", "personality": "marcel", "strict": True}
+    assert (await client.post(SPEAK, json=body)).status_code == 503
+    assert house.observer.mute == ["req-1"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "spoken", "substituted"),
+    [
+        ("budtender/marcel", "budtender/marcel", False),
+        ("budtender/0", "budtender/marcel", False),
+        ("budtender", "budtender/marcel", False),
+        ("kristin/0", "kristin", False),
+        ("budtender/marcel", "budtender/shante", True),
+        ("budtender/marcel", "ryan", True),
+    ],
+)
+async def test_a_voice_is_a_substitute_if_it_is_not_the_one_asked_for(
+    client: httpx.AsyncClient, house: House, asked: str, spoken: str, substituted: bool
+) -> None:
+    voices = VoiceConfig.model_validate({"quality": "medium", "voices": {"piper": asked}})
+    house.personalities.create(
+        Personality(
+            id="other",
+            tenant_id="demo",
+            name="Other",
+            voice_config=voices,
+            created_at=NOW,
+            updated_at=NOW,
+        )
+    )
+    house.piper.voice = spoken
+    await client.post(SPEAK, json={"text": "Hi.", "personality": "other"})
+    assert (await client.get("/api/receipts/req-1")).json()["substituted"] is substituted
+
+
 async def test_health_needs_no_key(house: House) -> None:
     transport = httpx.ASGITransport(house.app)
     async with httpx.AsyncClient(transport=transport, base_url="http://voice") as client:
@@ -495,3 +561,19 @@ async def test_sixteen_callers_at_once_each_get_their_own(house: House) -> None:
 
 def test_the_fake_s_tone_is_audible() -> None:
     assert abs(tone(0.1)).max() == pytest.approx(0.5, abs=0.01)
+
+
+async def test_a_page_of_the_allowed_origin_may_read_every_answer(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGIN", "https://shop.example")
+    async with signed_in(create_app(house.service)) as client:
+        for answer in (
+            await client.post(SPEAK, json={"text": "Hi.", "personality": "marcel"}),
+            await client.post(SPEAK, json={}),
+            await client.get("/nowhere"),
+            await client.get("/api/receipts/nobody"),
+        ):
+            assert answer.headers["access-control-allow-origin"] == "https://shop.example"
+            exposed = answer.headers["access-control-expose-headers"].split(", ")
+            assert {"x-request-id", "link", "x-speech-provider", "x-speech-voice"} <= set(exposed)

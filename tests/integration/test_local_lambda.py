@@ -230,9 +230,23 @@ async def api(mark: Path) -> AsyncIterator[httpx.AsyncClient]:
 
 def problem(response: httpx.Response) -> tuple[int, str]:
     body = response.json()
+    assert body["status"] == response.status_code
     assert response.headers["content-type"] == "application/problem+json"
     assert body["request_id"] == response.headers["x-amzn-requestid"]
     return response.status_code, body["title"]
+
+
+async def exchange(api: httpx.AsyncClient, sent: str) -> httpx.Response:
+    """Sends what no client would, and reads the answer until the gateway hangs up."""
+    reader, writer = await asyncio.open_connection(api.base_url.host, api.base_url.port)
+    writer.write(sent.encode("latin-1"))
+    received = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    await writer.wait_closed()
+    head, _, body = received.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    headers = [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
+    return httpx.Response(int(status.split()[1]), headers=headers, content=body)
 
 
 class TestDoor:
@@ -276,6 +290,47 @@ class TestDoor:
         seven = b"x" * (7 * 1024 * 1024)
         assert problem(await api.post("/crud/echo", content=seven)) == (413, "Too large")
 
+    @pytest.mark.parametrize(
+        "head",
+        [
+            "GET /crud/" + "x" * 9000 + " HTTP/1.1",
+            "GET /crud/echo HTTP/1.1\r\nX-Long: " + "x" * 20_000,
+            "BREW /crud/echo HTTP/1.1",
+            "POST /crud/echo HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked",
+            "POST /crud/echo HTTP/1.1\r\nContent-Length: many",
+            "GET /crud/echo HTTP/1.1\r\nno colon",
+            "\x16\x03\x01",
+        ],
+    )
+    async def test_answers_what_is_no_request(self, api: httpx.AsyncClient, head: str) -> None:
+        response = await exchange(api, f"{head}\r\nHost: a\r\n\r\n")
+        assert problem(response) == (400, "The request failed")
+        assert response.headers["access-control-allow-origin"] == "*"
+        assert (await api.get("/crud/echo")).status_code == 201
+
+    async def test_answers_a_body_that_is_no_chunks(self, api: httpx.AsyncClient) -> None:
+        head = "POST /crud/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked"
+        response = await exchange(api, f"{head}\r\n\r\nzz\r\n")
+        assert problem(response) == (400, "The request failed")
+
+    async def test_answers_its_own_failure(
+        self, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def fail(*_: Any) -> None:
+            raise ValueError("out of luck")
+
+        monkeypatch.setattr(Gateway, "_route", fail)
+        response = await api.get("/crud/echo")
+        assert problem(response) == (500, "Something broke on our side")
+        assert "luck" not in response.text
+
+    @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "nonsense"])
+    async def test_passes_a_body_on_as_it_came(self, api: httpx.AsyncClient, encoding: str) -> None:
+        headers = {"Content-Encoding": encoding}
+        buffered = await api.post("/crud/echo", content=b"plain", headers=headers)
+        streamed = await api.post("/web/echo", content=b"plain", headers=headers)
+        assert buffered.json()["body"] == streamed.json()["body"] == "plain"
+
     async def test_answers_a_preflight_by_itself(self, api: httpx.AsyncClient) -> None:
         del api.headers["Authorization"]
         response = await api.options("/crud/echo")
@@ -309,6 +364,10 @@ class TestBuffered:
         )
         assert (sent.json()["body"], sent.json()["isBase64Encoded"]) == ("AP8=", True)
         assert (await api.get("/crud/audio")).content == b"RIFF\xff\x00"
+
+    async def test_mends_no_text_that_is_none(self, api: httpx.AsyncClient) -> None:
+        event = (await api.post("/crud/echo", content="Zoë".encode("latin-1"))).json()
+        assert (event["body"], event["isBase64Encoded"]) == ("Wm/r", True)
 
     @pytest.mark.parametrize("action", ["fail", "crash", "nonsense", "big"])
     async def test_a_failure_tells_nothing(self, api: httpx.AsyncClient, action: str) -> None:

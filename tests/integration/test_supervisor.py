@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,15 @@ with socket.create_server(("127.0.0.1", int(sys.argv[1]))):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         print("stubborn", flush=True)
     time.sleep(60)
+"""
+
+PARENT = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print("child", child.pid, flush=True)
+if sys.argv[2:] == ["fleeting"]:
+    raise SystemExit(7)
+time.sleep(60)
 """
 
 
@@ -108,6 +118,41 @@ def test_takes_no_stranger_for_the_part(supervisor: Supervisor, port: Port, tmp_
     (tmp_path / "run" / "part.json").write_text(json.dumps(record), encoding="utf-8")
     assert supervisor.running("part") is None
     assert not supervisor.stop("part")
+
+
+def test_ends_what_a_killed_part_left_behind(supervisor: Supervisor, port: Port) -> None:
+    parent = part(port, PARENT, ready=lambda: "child" in supervisor.tail("part"))
+    pid = supervisor.start(parent).pid
+    child = int(supervisor.tail("part").split()[-1])
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert supervisor.died("part")
+    assert start_time(child) is not None
+    assert not supervisor.stop("part")
+    assert start_time(child) is None
+
+
+def test_ends_what_a_part_left_that_ended_at_once(supervisor: Supervisor, port: Port) -> None:
+    with pytest.raises(PartError, match="status 7"):
+        supervisor.start(part(port, PARENT, "fleeting", ready=lambda: False))
+    assert start_time(int(supervisor.tail("part").split()[-1])) is None
+
+
+def test_spares_a_session_that_has_the_dead_part_s_number(
+    supervisor: Supervisor, port: Port, tmp_path: Path
+) -> None:
+    supervisor.start(part(port))
+    record = tmp_path / "run" / "part.json"
+    dead = json.loads(record.read_text(encoding="utf-8"))
+    supervisor.stop("part")
+    stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        record.write_text(json.dumps({**dead, "pid": stranger.pid}), encoding="utf-8")
+        assert not supervisor.stop("part")
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
 
 
 def test_shows_the_last_words_of_what_ends_at_once(supervisor: Supervisor, port: Port) -> None:

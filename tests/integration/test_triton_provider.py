@@ -143,3 +143,24 @@ async def test_callers_at_once_each_hear_their_own(
     answers = await asyncio.gather(*(spoken(provider, request(texts[i % 3])) for i in range(12)))
     for index, (chunk,) in enumerate(answers):
         assert chunk.samples.size == pytest.approx(alone[index % 3], rel=0.25)
+
+
+async def test_a_newcomer_is_heard_before_the_tail_of_long_texts(
+    start: Callable[[], subprocess.Popen[bytes]], provider: TritonProvider
+) -> None:
+    await _until_it_answers(provider)
+    begun = asyncio.Barrier(7)
+
+    async def listen_long() -> None:
+        chunks = provider.synthesize(request(*["A sentence that takes its time to say."] * 150))
+        async with aclosing(chunks):
+            await anext(chunks)
+            await begun.wait()
+            async for _ in chunks:
+                pass
+
+    listeners = [asyncio.create_task(listen_long()) for _ in range(6)]
+    await begun.wait()
+    assert len(await spoken(provider, request("Yes."))) == 1
+    assert not any(listener.done() for listener in listeners)
+    await asyncio.gather(*listeners)

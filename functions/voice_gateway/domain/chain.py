@@ -1,4 +1,4 @@
-"""Quality levels, the provider chain of each, and how long each may wait for first audio."""
+"""Quality levels, the provider chain of each, and how long each may wait for audio."""
 
 from __future__ import annotations
 
@@ -42,10 +42,11 @@ CHAINS: Final[Mapping[Quality, tuple[str, ...]]] = MappingProxyType(
     }
 )
 
-FIRST_AUDIO_SECONDS: Final[Mapping[Quality, float]] = MappingProxyType(
+PATIENCE_SECONDS: Final[Mapping[Quality, float]] = MappingProxyType(
     {Quality.HIGHEST: 8.0, Quality.HIGH: 6.0, Quality.MEDIUM: 4.0, Quality.FAST: 2.0}
 )
-"""How long one provider may take to its first audio before the next one is asked."""
+"""How long a provider may keep the listener waiting, for its first audio and then for each next
+piece, before the next one is asked."""
 
 
 def chain_for(

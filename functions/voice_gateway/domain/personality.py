@@ -13,6 +13,8 @@ from voice_gateway.domain.chain import PROVIDER_NAMES, Quality
 
 PERSONALITY_ID_PATTERN: Final = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$"
 LANGUAGE_PATTERN: Final = r"^[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*$"
+VOICE_NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.+/-]*$"
+"""Names of voices reach HTTP headers and C libraries: nothing but what such names are made of."""
 SPEED_MIN: Final = 0.25
 SPEED_MAX: Final = 4.0
 PITCH_MAX_SEMITONES: Final = 12.0
@@ -37,6 +39,7 @@ Speed = Annotated[float, Field(ge=SPEED_MIN, le=SPEED_MAX, allow_inf_nan=False)]
 Pitch = Annotated[
     float, Field(ge=-PITCH_MAX_SEMITONES, le=PITCH_MAX_SEMITONES, allow_inf_nan=False)
 ]
+VoiceName = Annotated[str, StringConstraints(pattern=VOICE_NAME_PATTERN, max_length=128)]
 FallbackChain = Annotated[
     tuple[ProviderName, ...], Field(min_length=1), AfterValidator(_no_repeats)
 ]
@@ -74,9 +77,7 @@ class VoiceConfig(BaseModel):
     """Semitones."""
     quality: Quality = Quality.HIGH
     advanced: AdvancedSettings = AdvancedSettings()
-    voices: dict[ProviderName, Annotated[str, StringConstraints(min_length=1, max_length=128)]] = (
-        Field(default_factory=dict)
-    )
+    voices: dict[ProviderName, VoiceName] = Field(default_factory=dict)
     """Provider → the name of the voice to speak with there."""
 
 

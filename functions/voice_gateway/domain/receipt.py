@@ -33,6 +33,8 @@ class Attempt(BaseModel):
     """How many sentences it began to speak aloud."""
     cut: bool = False
     """Whether the last of them broke off: it was heard in part, so nobody says it again."""
+    skipped: int = Field(default=0, ge=0)
+    """How many of them gave nothing to hear, with nobody left to ask."""
     characters: int = 0
     """Of those sentences: what a vendor bills."""
     cost_usd: float = 0.0

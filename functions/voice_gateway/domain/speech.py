@@ -79,7 +79,8 @@ class ProviderCapabilities:
     cloning: bool = False
     speed: bool = True
     pitch: bool = False
-    streaming: bool = True
+    advanced: bool = False
+    """Whether `AdvancedSettings` mean anything to it."""
     usd_per_million_characters: float = 0.0
 
     def speaks(self, language: str) -> bool:

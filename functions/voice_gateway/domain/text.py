@@ -45,6 +45,7 @@ def split_sentences(text: str, language: str) -> tuple[str, ...]:
         Non-empty sentences without surrounding space; empty when nothing can be pronounced.
     """
     clean = _CONTROL.sub(" ", unicodedata.normalize("NFC", text).replace("\r", "\n"))
+    clean = "".join(map(_plain_digit, clean))
     primary = language.lower().split("-")[0]
     return tuple(
         piece
@@ -60,6 +61,12 @@ def pause_after(sentence: str) -> float:
     # "..." also ends in a full stop: the longest pause that fits is the one meant.
     fitting = [seconds for pattern, seconds in _PAUSES if pattern.search(sentence)]
     return max(fitting, default=_PAUSE_OTHERWISE)
+
+
+def _plain_digit(character: str) -> str:
+    """Writes `٣`, `३` and `③` as `3`: no engine reads out the digits of every script."""
+    digit = unicodedata.digit(character, None)
+    return character if digit is None or character.isascii() else str(digit)
 
 
 def _segment(paragraph: str, language: str) -> Iterator[str]:

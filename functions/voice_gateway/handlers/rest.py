@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
@@ -14,8 +15,11 @@ from pydantic import BaseModel
 from voice_gateway.handlers.incoming import parse_body, parse_query, tenant_with
 from voice_gateway.http_errors import PROBLEM_JSON, Problem, problem_for, problem_for_status
 from voice_gateway.observability import log_failure, logger
+from voice_gateway.settings import BrowserSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -67,6 +71,8 @@ def serve(
     )
     answer: dict[str, Any] = entry(event, context)
     answer["multiValueHeaders"][REQUEST_ID_HEADER] = [event["requestContext"]["requestId"]]
+    for name, value in _cors_headers().items():
+        answer["multiValueHeaders"][name] = [value]
     return answer
 
 
@@ -90,6 +96,11 @@ def send(
 ) -> Response[str]:
     """A success."""
     return Response(status, "application/json", model.model_dump_json(), headers)
+
+
+@cache
+def _cors_headers() -> Mapping[str, str]:
+    return BrowserSettings().cors_headers()
 
 
 def _body_bytes(event: APIGatewayProxyEvent) -> bytes:

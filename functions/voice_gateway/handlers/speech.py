@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -27,18 +29,22 @@ from voice_gateway.http_errors import (
     problem_for_status,
 )
 from voice_gateway.observability import log_failure
+from voice_gateway.settings import BrowserSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Coroutine, Mapping
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from voice_gateway.services.speech import SpeechService
 
+_T = TypeVar("_T")
+
 REQUEST_CONTEXT_HEADER: Final = "x-amzn-request-context"
 """API Gateway's request context as JSON: the adapter sets it, and drops what a client sends."""
 LAMBDA_CONTEXT_HEADER: Final = "x-amzn-lambda-context"
 REQUEST_ID_HEADER: Final = "x-request-id"
+_CLIENT_CLOSED_REQUEST: Final = 499
 _RESERVE_SECONDS: Final = 1.0
 """What is kept of the runtime's time for the receipt and the last bytes."""
 
@@ -63,7 +69,10 @@ def create_app(service: SpeechService | None = None) -> Starlette:
             Route("/api/speech", _speak, methods=["POST"]),
             Route("/api/receipts/{request_id}", _receipt, methods=["GET"]),
         ],
-        middleware=[Middleware(_ErrorDoor)],
+        middleware=[
+            Middleware(_ForBrowsers, headers=BrowserSettings().cors_headers()),
+            Middleware(_ErrorDoor),
+        ],
         exception_handlers={HTTPException: _no_route},
         lifespan=lifespan,
     )
@@ -71,6 +80,22 @@ def create_app(service: SpeechService | None = None) -> Starlette:
 
 class BrokenOffError(Exception):
     """Tells the server to close the connection: the listener must not take a part for the whole."""
+
+
+class _ForBrowsers:
+    """Lets pages of the allowed origin read every answer, problems too."""
+
+    def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
+        self._app = app
+        self._headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self._headers)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
 
 
 class _ErrorDoor:
@@ -93,6 +118,9 @@ class _ErrorDoor:
 
         try:
             await self._app(scope, receive, watched)
+        except BrokenOffError:
+            # Nobody listens any more; the number is for the access log alone.
+            await Response(status_code=_CLIENT_CLOSED_REQUEST)(scope, receive, send)
         except Exception as error:
             request = Request(scope)
             problem = problem_for(error, _request_id(request))
@@ -122,9 +150,8 @@ async def _healthz(_: Request) -> Response:
 async def _speak(request: Request) -> Response:
     request_id, tenant = _request_id(request), tenant_with("speech:write", _context(request))
     body = parse_body(SpeechBody, await _read_body(request))
-    answer = await _service(request).speak(
-        body.command(tenant, request_id, seconds_left=_seconds_left(request))
-    )
+    command = body.command(tenant, request_id, seconds_left=_seconds_left(request))
+    answer = await _while_connected(request, _service(request).speak(command))
     return _AudioResponse(
         answer.audio,
         media_type=MEDIA_TYPES[body.format],
@@ -137,6 +164,30 @@ async def _speak(request: Request) -> Response:
             "cache-control": "no-store",
         },
     )
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
+    """Awaits the work, and ends it at once when the caller hangs up before it is done.
+
+    Raises:
+        BrokenOffError: The caller hung up.
+    """
+    working = asyncio.ensure_future(work)
+    hanging_up = asyncio.ensure_future(_hung_up(request))
+    try:
+        await asyncio.wait({working, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise BrokenOffError
+        return working.result()
+    finally:
+        hanging_up.cancel()
+        working.cancel()
+        await asyncio.wait({working, hanging_up})
+
+
+async def _hung_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _receipt(request: Request) -> Response:

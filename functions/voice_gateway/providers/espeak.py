@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
 import threading
 from functools import cached_property
 from itertools import count, takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -32,6 +34,7 @@ _WORDS_A_MINUTE: Final = 165
 _RATE_RANGE: Final = (80, 450)
 _PREFERRED: Final = {"en": "en-us", "zh": "cmn", "no": "nb"}
 """For tags that the library lists under another name, or would give a rarer accent."""
+_log = logging.getLogger(__name__)
 _CALLBACK: Final = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
 )
@@ -68,13 +71,20 @@ class _Library:
             ctypes.c_void_p,
             ctypes.c_void_p,
         )
-        data = espeakng_loader.get_data_path().encode()
-        self.sample_rate = int(self._c.espeak_Initialize(_OUTPUT_SYNCHRONOUS, 0, data, _DONT_EXIT))
+        self._data = Path(espeakng_loader.get_data_path())
+        self.sample_rate = int(
+            self._c.espeak_Initialize(_OUTPUT_SYNCHRONOUS, 0, bytes(self._data), _DONT_EXIT)
+        )
         if self.sample_rate <= 0:
             raise RuntimeError("espeak-ng did not start: its data are not where they should be")
         # ctypes keeps no reference of its own: without this one the callback would be collected.
         self._callback = _CALLBACK(self._collect)
         self._c.espeak_SetSynthCallback(self._callback)
+
+    @cached_property
+    def variants(self) -> frozenset[str]:
+        """What may follow a voice's name after a plus, such as `f2`."""
+        return frozenset(path.name for path in (self._data / "voices" / "!v").iterdir())
 
     def voices(self) -> dict[str, str]:
         """Returns every voice: BCP 47 tag, lower case → the name to ask for it by."""
@@ -94,7 +104,8 @@ class _Library:
 
         Args:
             text: Plain text; markup in it is read out, not obeyed.
-            voice: An espeak-ng voice, with or without a variant: `en-us+f2`.
+            voice: One of `voices`, with or without one of `variants`: `en-us+f2`. Never anything
+                else: the library copies the name into a small buffer without looking.
             rate: Words a minute.
             pitch: 0 to 100; 50 is the voice's own, 25 half an octave.
             stop: Set from another thread to end early.
@@ -129,8 +140,14 @@ class EspeakProvider:
 
     @cached_property
     def capabilities(self) -> ProviderCapabilities:
-        """Every language that the library has a voice for."""
-        spoken = {tag.split("-")[0] for tag in (*self._voices, *_PREFERRED)}
+        """Every language that the library has a voice for; none where it does not load."""
+        try:
+            voices = self._voices
+        except (OSError, RuntimeError):
+            # Without the floor the others still speak.
+            _log.exception("espeak-ng does not load: there is no floor")
+            return ProviderCapabilities(languages=frozenset())
+        spoken = {tag.split("-")[0] for tag in (*voices, *_PREFERRED)}
         return ProviderCapabilities(languages=frozenset(spoken), pitch=True)
 
     @cached_property
@@ -152,9 +169,9 @@ class EspeakProvider:
         """Speaks sentence by sentence, each one chunk.
 
         Raises:
-            ProviderError: `unavailable` when the library or the voice is not there.
+            ProviderError: `unavailable` when there is no voice for the language.
         """
-        voice = request.voices.get(self.name) or self._voice_for(request.language)
+        voice = self._pinned(request) or self._voice_for(request.language)
         wanted_rate = round(_WORDS_A_MINUTE * request.speed)
         rate = min(max(wanted_rate, _RATE_RANGE[0]), _RATE_RANGE[1])
         if rate != wanted_rate:
@@ -181,6 +198,21 @@ class EspeakProvider:
                 )
         finally:
             stop.set()
+
+    def _pinned(self, request: SpeechRequest) -> str | None:
+        """The voice that the personality wants, if the library has it.
+
+        Only names that the library lists are handed to it: it copies a longer one past the end of
+        its buffer, and opens a path. One it does not have must not take the floor away.
+        """
+        if (wanted := request.voices.get(self.name)) is None:
+            return None
+        name, plus, variant = wanted.partition("+")
+        known = {voice.lower(): voice for voice in self._voices.values()} | self._voices
+        if name.lower() not in known or bool(plus) != (variant in self._library.variants):
+            request.journal.not_applied.add("voice")
+            return None
+        return f"{known[name.lower()]}{plus}{variant}"
 
     def _voice_for(self, language: str) -> str:
         tag = language.lower()

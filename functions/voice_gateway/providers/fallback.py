@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 from voice_gateway.domain.audio import is_audible, is_sound
-from voice_gateway.domain.chain import FIRST_AUDIO_SECONDS
+from voice_gateway.domain.chain import PATIENCE_SECONDS
 from voice_gateway.domain.errors import AllProvidersFailedError, FailureReason, ProviderError
+from voice_gateway.domain.personality import AdvancedSettings
 from voice_gateway.domain.receipt import Attempt, Outcome
 from voice_gateway.domain.speech import ProviderCapabilities
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from voice_gateway.domain.speech import SpeechChunk, SpeechRequest
     from voice_gateway.ports import Clock, SpeechProvider
     from voice_gateway.providers.registry import ProviderRegistry
-
-STALL_SECONDS: Final = 10.0
-"""How long a provider that has begun may keep the listener waiting for its next piece."""
 
 CANCELLED: Final = "cancelled"
 
@@ -46,6 +44,9 @@ class _Turn:
         self.first_audio: float | None = None
         self.in_sentence = False
         """Whether the last sentence heard is still missing its end."""
+        self.skipped = 0
+        self.paused = 0.0
+        """Seconds that the listener took, not the provider."""
 
     def heard(self, chunk: SpeechChunk, now: float) -> None:
         self.voice = chunk.voice
@@ -53,6 +54,10 @@ class _Turn:
         self.in_sentence = not chunk.last
         if self.first_audio is None:
             self.first_audio = now
+
+    def skip(self, sentence: int) -> None:
+        self.skipped += 1
+        self.next_unspoken = self.first + sentence + 1
 
     def attempt(
         self, outcome: Outcome, now: float, why: ProviderError | str | None = None
@@ -68,10 +73,11 @@ class _Turn:
             voice=self.voice,
             sentences=len(begun),
             cut=self.in_sentence,
+            skipped=self.skipped,
             characters=characters,
             cost_usd=characters * self._usd_per_million / 1e6,
             first_audio_ms=_ms(self.first_audio, self.started),
-            elapsed_ms=round((now - self.started) * 1000, 1),
+            elapsed_ms=round((now - self.started - self.paused) * 1000, 1),
         )
 
 
@@ -82,7 +88,7 @@ class FallbackProvider:
       request, is passed over.
     - One that fails hands over to the next at the first sentence of which nothing was heard. Empty,
       silent or non-finite audio is a failure: a sentence's audio is held back until something in it
-      can be heard.
+      can be heard. Only when nobody is left to ask is a silent sentence skipped.
     - Whoever takes over keeps the rest of the text.
     - `rejected` ends the request: the fault is in what was asked.
 
@@ -94,13 +100,11 @@ class FallbackProvider:
         registry: ProviderRegistry,
         clock: Clock,
         *,
-        first_audio_seconds: Mapping[Quality, float] = FIRST_AUDIO_SECONDS,
-        stall_seconds: float = STALL_SECONDS,
+        patience_seconds: Mapping[Quality, float] = PATIENCE_SECONDS,
     ) -> None:
         self._registry = registry
         self._clock = clock
-        self._first_audio_seconds = first_audio_seconds
-        self._stall_seconds = stall_seconds
+        self._patience_seconds = patience_seconds
 
     @property
     def name(self) -> str:
@@ -134,7 +138,7 @@ class FallbackProvider:
         """
         attempts = request.journal.attempts
         spoken = 0
-        for name in request.chain:
+        for position, name in enumerate(request.chain):
             provider = self._registry.get(name)
             passed_over = _why_pass_over(provider, request)
             if provider is None or passed_over is not None:
@@ -144,9 +148,14 @@ class FallbackProvider:
                 continue
             turn = _Turn(provider, request.sentences, spoken, self._clock.monotonic())
             try:
-                async with aclosing(self._take_turn(provider, request, turn)) as chunks:
+                rest_of_chain = request.chain[position + 1 :]
+                async with aclosing(
+                    self._take_turn(provider, request, turn, rest_of_chain)
+                ) as chunks:
                     async for chunk in chunks:
+                        handed_over = self._clock.monotonic()
                         yield chunk
+                        turn.paused += self._clock.monotonic() - handed_over
             except ProviderError as error:
                 attempts.append(turn.attempt(Outcome.FAILED, self._clock.monotonic(), error))
                 _note_not_applied(provider, request, turn)
@@ -154,6 +163,10 @@ class FallbackProvider:
                     raise
                 spoken = turn.next_unspoken
                 if spoken == len(request.sentences):
+                    # Nobody can say the rest of a sentence, and its listener must not take what
+                    # came for the whole.
+                    if turn.in_sentence or turn.first_audio is None:
+                        raise AllProvidersFailedError(attempts) from None
                     return
             except (GeneratorExit, asyncio.CancelledError):
                 attempts.append(turn.attempt(Outcome.SERVED, self._clock.monotonic(), CANCELLED))
@@ -165,7 +178,11 @@ class FallbackProvider:
         raise AllProvidersFailedError(attempts)
 
     async def _take_turn(
-        self, provider: SpeechProvider, request: SpeechRequest, turn: _Turn
+        self,
+        provider: SpeechProvider,
+        request: SpeechRequest,
+        turn: _Turn,
+        rest_of_chain: tuple[str, ...],
     ) -> AsyncGenerator[SpeechChunk]:
         """Yields audible chunks only, numbered as the whole request's sentences are.
 
@@ -189,21 +206,27 @@ class FallbackProvider:
                     held.clear()
                 if chunk.last:
                     if held:
-                        raise _bad(turn, "gave a silent sentence")
+                        if self._anybody(rest_of_chain, request):
+                            raise _bad(turn, "gave a silent sentence")
+                        held.clear()
+                        turn.skip(chunk.sentence)
                     finished += 1
         if finished < len(rest.sentences):
             raise _bad(turn, "stopped before the text was spoken")
+        if turn.first_audio is None:
+            raise _bad(turn, "gave nothing to hear")
+
+    def _anybody(self, names: tuple[str, ...], request: SpeechRequest) -> bool:
+        return any(_why_pass_over(self._registry.get(name), request) is None for name in names)
 
     async def _next(
         self, chunks: AsyncGenerator[SpeechChunk], request: SpeechRequest, turn: _Turn
     ) -> SpeechChunk | None:
-        now = self._clock.monotonic()
+        budget = self._patience_seconds[request.quality]
         if turn.first_audio is None:
-            budget = turn.started + self._first_audio_seconds[request.quality] - now
-        else:
-            budget = self._stall_seconds
+            budget -= self._clock.monotonic() - turn.started
         if request.deadline is not None:
-            budget = min(budget, request.deadline - now)
+            budget = min(budget, request.deadline - self._clock.monotonic())
         try:
             async with asyncio.timeout(budget):
                 return await anext(chunks, None)
@@ -216,10 +239,7 @@ class FallbackProvider:
         except Exception as error:
             # A provider's bug must not leave the listener mute; its message may hold their text.
             kind = type(error).__name__
-            _log.error(
-                "a provider raised an error of no known kind",
-                extra={"provider": turn.provider, "error_type": kind},
-            )
+            _log.error("provider %s raised %s, an error of no known kind", turn.provider, kind)
             detail = f"an error of no known kind ({kind})"
             raise ProviderError(turn.provider, FailureReason.UNAVAILABLE, detail) from None
 
@@ -243,6 +263,8 @@ def _note_not_applied(provider: SpeechProvider, request: SpeechRequest, turn: _T
         request.journal.not_applied.add("pitch")
     if request.speed != 1 and not can.speed:
         request.journal.not_applied.add("speed")
+    if request.advanced != AdvancedSettings() and not can.advanced:
+        request.journal.not_applied.add("advanced")
     if request.sample_path is not None and not can.cloning:
         request.journal.not_applied.add("sample_path")
 

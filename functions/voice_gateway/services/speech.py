@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from voice_gateway.domain.audio import AudioFormat, SentenceTrimmer, rates_of, silence
-from voice_gateway.domain.chain import chain_for
+from voice_gateway.domain.chain import FLOOR, chain_for
 from voice_gateway.domain.errors import (
     AllProvidersFailedError,
+    FailureReason,
     InvalidRequestError,
     NotFoundError,
     StorageUnavailableError,
@@ -80,6 +81,8 @@ class _Progress:
         self.first_chunk: SpeechChunk | None = None
         self.first_audio: float | None = None
         self.audio_seconds = 0.0
+        self.paused = 0.0
+        """Seconds that the listener took, not we."""
 
 
 class SpeechService:
@@ -144,7 +147,10 @@ class SpeechService:
         try:
             first_bytes = await anext(stream)
         except AllProvidersFailedError as error:
-            raise _blame(error, command, request) from None
+            refused = _blame(error, command, request)
+            if refused is error:
+                self._observer.failed(command.tenant_id, command.request_id, error.attempts)
+            raise refused from None
         first = progress.first_chunk
         assert first is not None  # bytes come from a chunk
         return SpeechAnswer(
@@ -194,28 +200,43 @@ class SpeechService:
     ) -> AsyncGenerator[bytes]:
         """Yields the answer's bytes, none of them empty."""
         encoder = self._encoders(command.audio_format, command.sample_rate)
+        last: _Audio | None = None
         try:
             async with aclosing(self._router.synthesize(request)) as chunks:
-                async for samples, sample_rate in _joined(chunks, request.sentences, progress):
-                    progress.audio_seconds += samples.size / sample_rate
-                    if ready := encoder.encode(samples, sample_rate):
+                async for audio in _joined(chunks, request.sentences, progress):
+                    progress.audio_seconds += audio.samples.size / audio.sample_rate
+                    if audio.ends:
+                        last = audio
+                        continue
+                    if ready := encoder.encode(audio.samples, audio.sample_rate):
+                        handed_over = self._clock.monotonic()
                         if progress.first_audio is None:
-                            progress.first_audio = self._clock.monotonic()
+                            progress.first_audio = handed_over
                         yield ready
-            if rest := encoder.finish():
-                if progress.first_audio is None:
-                    progress.first_audio = self._clock.monotonic()
-                yield rest
+                        progress.paused += self._clock.monotonic() - handed_over
         except BaseException:
             if progress.first_chunk is not None:
                 # The listener hung up, or the chain ended in the middle: what was spoken is still
                 # accounted for, but nothing may be awaited on this way out.
-                receipt = self._receipt(command, request, progress)
-                task = asyncio.get_running_loop().create_task(self._keep(command, receipt))
-                self._saving.add(task)
-                task.add_done_callback(self._saving.discard)
+                self._keep_soon(command, request, progress)
             raise
-        await self._keep(command, self._receipt(command, request, progress))
+        # All is spoken: its receipt is stored while the last of it is encoded and sent.
+        if progress.first_audio is None:
+            progress.first_audio = self._clock.monotonic()
+        saving = self._keep_soon(command, request, progress)
+        ready = encoder.encode(last.samples, last.sample_rate) if last is not None else b""
+        if ready := ready + encoder.finish():
+            yield ready
+        await saving
+
+    def _keep_soon(
+        self, command: SpeechCommand, request: SpeechRequest, progress: _Progress
+    ) -> asyncio.Task[None]:
+        receipt = self._receipt(command, request, progress)
+        task = asyncio.get_running_loop().create_task(self._keep(command, receipt))
+        self._saving.add(task)
+        task.add_done_callback(self._saving.discard)
+        return task
 
     async def _keep(self, command: SpeechCommand, receipt: Receipt) -> None:
         self._observer.served(command.tenant_id, receipt)
@@ -234,9 +255,9 @@ class SpeechService:
             voice=request.voices.get(request.chain[0]),
             quality=request.quality.value,
         )
-        total = self._clock.monotonic() - progress.started
+        total = self._clock.monotonic() - progress.started - progress.paused
         spoken = sum(a.sentences for a in attempts)
-        cut = any(a.cut for a in attempts)
+        whole = not any(a.cut or a.skipped for a in attempts)
         served = tuple(
             Served(provider=provider, voice=voice, sentences=sum(a.sentences for a in turns))
             for (provider, voice), turns in groupby(
@@ -250,10 +271,10 @@ class SpeechService:
             asked=asked,
             served=served,
             substituted=any(
-                turn.provider != asked.provider or asked.voice not in (None, turn.voice)
+                turn.provider != asked.provider or not _is_voice(turn.voice, asked.voice)
                 for turn in served
             ),
-            complete=spoken == len(request.sentences) and not cut,
+            complete=spoken == len(request.sentences) and whole,
             attempts=tuple(attempts),
             sentences=len(request.sentences),
             first_audio_ms=None if first is None else round((first - progress.started) * 1000, 1),
@@ -270,14 +291,18 @@ class SpeechService:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Audio:
+    samples: NDArray[np.float32]
+    sample_rate: int
+    ends: bool
+    """Whether the text ends with it."""
+
+
 async def _joined(
     chunks: AsyncIterator[SpeechChunk], sentences: tuple[str, ...], progress: _Progress
-) -> AsyncGenerator[tuple[NDArray[np.float32], int]]:
-    """Trims each sentence and puts its pause between it and the next.
-
-    Yields:
-        Samples, shape [n], and their rate.
-    """
+) -> AsyncGenerator[_Audio]:
+    """Trims each sentence and puts its pause between it and the next."""
     current: tuple[int, SentenceTrimmer] | None = None
     async for chunk in chunks:
         pieces = []
@@ -290,7 +315,20 @@ async def _joined(
         pieces.append(current[1].push(chunk.samples))
         if chunk.last:
             pieces.append(current[1].finish())
-        yield np.concatenate(pieces), chunk.sample_rate
+        ends = chunk.last and chunk.sentence == len(sentences) - 1
+        yield _Audio(np.concatenate(pieces), chunk.sample_rate, ends)
+
+
+def _is_voice(spoken: str | None, asked: str | None) -> bool:
+    """Tells whether the voice that spoke is the one asked for, as far as that was said.
+
+    Names are `voice` or `voice/speaker`; a speaker may be asked for by number and is named by name.
+    """
+    if asked is None or spoken is None:
+        return True
+    voice, _, speaker = asked.lower().partition("/")
+    spoken_voice, _, spoken_speaker = spoken.lower().partition("/")
+    return voice == spoken_voice and (not speaker or speaker.isdigit() or speaker == spoken_speaker)
 
 
 def _primary(language: str) -> str:
@@ -307,9 +345,13 @@ async def _resume(first: bytes, stream: AsyncGenerator[bytes]) -> AsyncGenerator
 def _blame(
     error: AllProvidersFailedError, command: SpeechCommand, request: SpeechRequest
 ) -> AllProvidersFailedError | InvalidRequestError:
-    """Tells a request that nobody could ever serve from a chain that is down."""
+    """Tells a request that nobody here could ever serve from a chain that is down."""
     reasons = {a.reason for a in error.attempts}
-    if any(a.outcome is Outcome.FAILED for a in error.attempts):
+    failed = [a for a in error.attempts if a.outcome is Outcome.FAILED]
+    if any(a.provider == FLOOR and a.reason == FailureReason.BAD_AUDIO for a in failed):
+        # The floor is a library in this process: if it is silent, there is nothing to say.
+        return InvalidRequestError("Nobody here can pronounce any of it.", field="text")
+    if failed:
         return error
     if "language" in reasons:
         asked = ", ".join(request.chain)
@@ -317,11 +359,11 @@ def _blame(
             f"{request.language} is spoken by none of the providers asked: {asked}.",
             field="language",
         )
+    field = "strict" if command.provider is None else "provider"
     if "cannot_clone" in reasons:
         return InvalidRequestError(
-            f"{request.chain[0]} cannot clone a voice, and a strict request takes no substitute.",
-            field="strict",
+            f"{request.chain[0]} cannot clone a voice, and no substitute is allowed.", field=field
         )
-    if command.provider is not None:
-        return InvalidRequestError(f"{command.provider} is not deployed here.", field="provider")
-    return error
+    return InvalidRequestError(
+        f"{request.chain[0]} is not deployed here, and no substitute is allowed.", field=field
+    )

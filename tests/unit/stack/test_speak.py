@@ -12,8 +12,11 @@ import httpx
 import pytest
 from rich.console import Console
 
+import speak as command
+import stack
 from speak import (
     SpeechFailedError,
+    Spoken,
     add_arguments,
     fetch_receipt,
     finish_wav,
@@ -68,7 +71,61 @@ def test_takes_the_text_from_the_environment_untouched(monkeypatch: pytest.Monke
     monkeypatch.setenv("VOICE_TEXT", text)
     monkeypatch.setenv("VOICE_OUT", "a b.ogg")
     monkeypatch.setenv("VOICE_SPEED", "")
-    assert request_body(options()) == {"text": text, "personality": "marcel", "format": "ogg"}
+    assert request_body(options()) == {"text": text, "personality": "marcel", "format": "opus"}
+
+
+@pytest.mark.parametrize(
+    ("name", "format_"),
+    [("a.ogg", "opus"), ("a.OGA", "opus"), ("a.opus", "opus"), ("a.mp3", "mp3")],
+)
+def test_a_file_s_name_says_the_format(name: str, format_: str) -> None:
+    assert request_body(options("--out", name))["format"] == format_
+    assert request_body(options("--out", name, "--format", "flac"))["format"] == "flac"
+
+
+@pytest.mark.parametrize("speed", ["nan", "-inf", "fast"])
+def test_refuses_a_speed_that_is_no_number(
+    speed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VOICE_SPEED", speed)
+    with pytest.raises(SystemExit):
+        options()
+    assert f"--speed: '{speed}' is no finite number" in capsys.readouterr().err
+
+
+def test_tells_what_json_cannot_say(tmp_path: Path) -> None:
+    with (
+        client(lambda _: httpx.Response(200)) as http,
+        pytest.raises(SpeechFailedError, match="cannot be sent"),
+    ):
+        speak(http, {"speed": float("nan")}, tmp_path / "a.wav")
+
+
+def test_an_answer_that_breaks_off_is_told_and_what_came_is_playable(tmp_path: Path) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield streamed_wav()
+        yield PCM
+        raise httpx.RemoteProtocolError("peer closed connection")
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"x-request-id": "r1"}, content=chunks())
+
+    out = tmp_path / "part.wav"
+    with client(answer) as http, pytest.raises(SpeechFailedError, match=r"broke off .* r1"):
+        speak(http, {"text": "Hi"}, out)
+    with wave.open(str(out)) as file:
+        assert file.getnframes() == 2400
+
+
+@pytest.mark.parametrize("name", ["folder", "file/a.wav", "/proc/nope/a.wav", "x" * 300])
+def test_tells_of_a_file_that_cannot_be_written(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with (
+        client(lambda _: httpx.Response(200, content=PCM)) as http,
+        pytest.raises(SpeechFailedError, match="cannot be written"),
+    ):
+        speak(http, {"text": "Hi"}, tmp_path / name)
 
 
 def test_writes_what_streams_in_and_mends_its_head(tmp_path: Path) -> None:
@@ -177,14 +234,29 @@ def receipt(**changes: Any) -> Receipt:
     )
 
 
-def test_shows_who_spoke_and_why() -> None:
-    from speak import Spoken
-
-    console = Console(file=io.StringIO(), width=120)
+def shown_receipt(out: str, **changes: Any) -> str:
+    file = io.StringIO()
     spoken = Spoken(request_id="r1", first_audio_ms=15, total_ms=45, size=2048)
-    console.print(receipt_table(receipt(complete=False), spoken, Path("a.wav")))
-    assert isinstance(console.file, io.StringIO)
-    shown = console.file.getvalue()
+    Console(file=file, width=120).print(receipt_table(receipt(**changes), spoken, Path(out)))
+    return file.getvalue()
+
+
+def test_takes_no_value_for_markup() -> None:
+    shown = shown_receipt(
+        "/tmp/rv[/].wav",
+        asked={"provider": "piper", "voice": "[/red]", "quality": "medium"},
+        served=[{"provider": "espeak", "voice": "[bold]\\", "sentences": 1}],
+        attempts=[
+            {"provider": "piper", "outcome": "failed", "reason": "unavailable", "detail": "[/x]"}
+        ],
+    )
+    for words in ("/tmp/rv[/].wav", "piper ([/red])", "espeak ([bold]\\)", "unavailable ([/x])"):
+        assert words in shown
+    assert "a?.wav" in shown_receipt("a\udcff.wav")
+
+
+def test_shows_who_spoke_and_why() -> None:
+    shown = shown_receipt("a.wav", complete=False)
     for words in (
         "piper (budtender/marcel)",
         "espeak (en-us+m3)",
@@ -198,3 +270,42 @@ def test_shows_who_spoke_and_why() -> None:
         "attempts",
     ):
         assert words in shown
+
+
+class Parts:
+    """Which parts run, and what is started."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *alive: str) -> None:
+        self.started: list[str] = []
+        client = {stack.URL: "http://local", stack.API_KEY: "key"}
+
+        def start(what: str) -> dict[str, str]:
+            self.started.append(what)
+            return client
+
+        monkeypatch.setattr(stack.supervisor, "running", lambda name: name in alive or None)
+        monkeypatch.setattr(stack, "client", lambda: client)
+        monkeypatch.setattr(stack, "up", lambda: start("all"))
+        monkeypatch.setattr(stack, "up_but_triton", lambda: start("all but triton"))
+
+
+@pytest.mark.parametrize(
+    ("alive", "started", "hint"),
+    [
+        ((), ["all"], False),
+        (("triton", "aws", "gateway"), [], False),
+        (("triton", "aws"), ["all but triton"], False),
+        (("triton", "gateway"), ["all but triton"], False),
+        (("aws", "gateway"), [], True),
+        (("aws",), ["all but triton"], True),
+    ],
+)
+def test_starts_what_is_missing_but_never_triton_alone(
+    monkeypatch: pytest.MonkeyPatch, alive: tuple[str, ...], started: list[str], hint: bool
+) -> None:
+    parts = Parts(monkeypatch, *alive)
+    console = Console(file=io.StringIO(), width=120)
+    assert command._reach(console)[stack.API_KEY] == "key"
+    assert parts.started == started
+    assert isinstance(console.file, io.StringIO)
+    assert ("triton is not running" in console.file.getvalue()) is hint

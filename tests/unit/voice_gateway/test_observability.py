@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from voice_gateway.domain.errors import FailureReason, ProviderError
-from voice_gateway.domain.receipt import Asked, Receipt, Served
+from voice_gateway.domain.receipt import Asked, Attempt, Outcome, Receipt, Served
 from voice_gateway.observability import NAMESPACE, SpeechTelemetry, log_failure
 
 RECEIPT = Receipt(
@@ -32,26 +32,35 @@ RECEIPT = Receipt(
 )
 
 
-def test_an_answer_is_counted_for_each_who_spoke(capsys: pytest.CaptureFixture[str]) -> None:
-    SpeechTelemetry().served("demo", RECEIPT)
+def _figures(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     figures = [line for line in lines if "_aws" in line]
-    assert [(f["provider"], f["Sentences"]) for f in figures] == [("piper", [2]), ("espeak", [1])]
     for figure in figures:
         (described,) = figure["_aws"]["CloudWatchMetrics"]
         assert described["Namespace"] == NAMESPACE
-        assert {"provider", "quality"} <= set(described["Dimensions"][0])
-        assert figure["Substituted"] == [1]
-        assert figure["FirstAudio"] == [42.0]
-        assert figure["Total"] == [120.5]
+    return figures
 
 
-def test_an_answer_of_two_does_not_count_its_sentences_twice(
+def test_an_answer_is_counted_once_and_its_sentences_by_who_spoke(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     SpeechTelemetry().served("demo", RECEIPT)
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert sum(f["Sentences"][0] for f in lines if "_aws" in f) == RECEIPT.sentences
+    answer, *turns = _figures(capsys)
+    assert (answer["asked"], answer["quality"]) == ("piper", "medium")
+    assert (answer["Substituted"], answer["Incomplete"], answer["Failed"]) == ([1], [0], [0])
+    assert (answer["FirstAudio"], answer["Total"]) == ([42.0], [120.5])
+    assert [(t["provider"], t["Sentences"]) for t in turns] == [("piper", [2]), ("espeak", [1])]
+
+
+def test_an_answer_that_never_was_is_counted_too(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    tried = [Attempt(provider="piper", outcome=Outcome.FAILED, reason="quota")]
+    SpeechTelemetry().failed("demo", "req-3", tried)
+    (answer,) = _figures(capsys)
+    assert (answer["asked"], answer["Failed"]) == ("piper", [1])
+    (line,) = _records(caplog)
+    assert (line["request"], line["attempts"][0]["reason"]) == ("req-3", "quota")
 
 
 def _records(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:

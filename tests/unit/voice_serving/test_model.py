@@ -215,7 +215,7 @@ def test_cancelled_in_the_middle_stops_and_frees_the_worker(start):
         ({"sentences": None}, "sentences"),
         ({"sentences": ["a", "  "]}, "sentences[1]"),
         ({"sentences": ["a" * 1001]}, "sentences[0]"),
-        ({"sentences": ["a"] * 501}, "sentences"),
+        ({"sentences": ["a"] * 5001}, "sentences"),
         ({"sentences": [b"\xff\xfe"]}, "sentences"),
         ({"language": ""}, "language"),
         ({"speed": float("nan")}, "speed"),

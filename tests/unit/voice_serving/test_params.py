@@ -47,8 +47,9 @@ def test_paths_expand_the_home_folder(monkeypatch):
     ("cores", "profile", "expected"),
     [
         (1, "latency", (1, 1)),
-        (2, "latency", (1, 2)),
-        (4, "latency", (1, 4)),
+        (2, "latency", (2, 1)),
+        (4, "latency", (2, 2)),
+        (8, "latency", (2, 4)),
         (16, "latency", (4, 4)),
         (1, "throughput", (1, 1)),
         (2, "throughput", (2, 1)),
@@ -59,7 +60,7 @@ def test_profiles_spend_the_cores_there_are(monkeypatch, cores, profile, expecte
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
     settings = PiperSettings.from_parameters(parameters(profile=profile))
     assert (settings.instances, settings.threads) == expected
-    assert settings.streams == 4 * settings.instances
+    assert settings.streams == 32
 
 
 def test_every_setting_can_be_set_alone(monkeypatch):

@@ -86,16 +86,17 @@ class JobQueue:
                 self._mean_seconds += _NEWEST_WEIGHT * (took - self._mean_seconds)
 
     def take_cancelled(self) -> list[Job]:
-        """Removes the waiting jobs whose callers have gone."""
-        with self._changed:
-            waiting = list(self._waiting)
-        # Asked outside the lock: it is a round trip to the server.
+        """Removes the waiting jobs whose callers have gone.
+
+        To be called by the thread that offers, so that nobody is admitted meanwhile.
+        """
+        # Out of the queue while they are asked, which is a round trip to the server: a worker that
+        # took one now would use its reply at the same time.
+        waiting = self.take_all()
         gone = [job for job in waiting if job.reply.cancelled()]
         with self._changed:
-            # A worker may have taken one of them meanwhile; it is then the worker's.
-            gone = [job for job in gone if job in self._waiting]
-            for job in gone:
-                self._waiting.remove(job)
+            self._waiting.extend(job for job in waiting if job not in gone)
+            self._changed.notify_all()
         return gone
 
     def close(self) -> None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from voice_serving.params import Parameters
 
-MAX_SENTENCES: Final = 500
-"""Sentences in one request; a page or two of text."""
+MAX_SENTENCES: Final = 5000
+"""Sentences in one request: the gateway's longest text, cut into its shortest sentences."""
 
 MAX_SENTENCE_CHARACTERS: Final = 1000
 """A sentence is one forward pass: memory and the wait for the first sound grow with it."""

@@ -163,8 +163,6 @@ class SpeechModel:
         first = True
         for chunk in self._engine.synthesize(job.request, cancelled):
             _check(chunk)
-            if cancelled():
-                raise CancelledError
             job.reply.send(chunk, final=_ends(job.request, chunk))
             if first:
                 first = False

@@ -47,6 +47,11 @@ def test_finds_nothing_to_pronounce(text: str) -> None:
     assert split_sentences(text, "en") == ()
 
 
+@pytest.mark.parametrize("text", ["٣", "३", "๓", "③", "３", "༣", "൩"])
+def test_digits_of_every_script_are_spoken(text: str) -> None:
+    assert split_sentences(f"Hello. {text}. Bye.", "en") == ("Hello.", "3.", "Bye.")
+
+
 def test_leaves_out_pieces_without_a_word() -> None:
     assert split_sentences("Hi. ... 😀! Bye.", "en") == ("Hi.", "Bye.")
 

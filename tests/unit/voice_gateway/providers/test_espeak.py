@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from voice_gateway.domain.audio import is_audible, is_sound
-from voice_gateway.domain.errors import FailureReason, ProviderError
 from voice_gateway.domain.speech import SpeechRequest
 from voice_gateway.providers.espeak import EspeakProvider
 
@@ -74,10 +73,28 @@ async def test_markup_is_read_out_and_not_obeyed() -> None:
     assert marked.size < plain.size + 6 * 22_050
 
 
-async def test_a_voice_that_is_not_there_is_a_failure() -> None:
-    with pytest.raises(ProviderError) as raised:
-        await spoken(voices={"espeak": "nobody"})
-    assert raised.value.reason is FailureReason.UNAVAILABLE
+@pytest.mark.parametrize(
+    "voice", ["nobody", "en-us+nobody", "en-us+" + "x" * 100, "!v/m3", "../lang/gmw/en", "en-us+"]
+)
+async def test_a_voice_that_is_not_there_does_not_take_the_floor_away(voice: str) -> None:
+    request = SpeechRequest(
+        sentences=("Hi.",), language="en", chain=("espeak",), voices={"espeak": voice}
+    )
+    (chunk,) = [chunk async for chunk in PROVIDER.synthesize(request)]
+    assert chunk.voice == "en-US"
+    assert is_audible(chunk.samples)
+    assert request.journal.not_applied == {"voice"}
+
+
+@pytest.mark.parametrize(
+    ("pinned", "voice"), [("en-us+f2", "en-US+f2"), ("en-US+m3", "en-US+m3"), ("gmw/en", None)]
+)
+async def test_a_pinned_voice_is_taken_if_it_is_listed(pinned: str, voice: str | None) -> None:
+    request = SpeechRequest(
+        sentences=("Hi.",), language="en", chain=("espeak",), voices={"espeak": pinned}
+    )
+    (chunk,) = [chunk async for chunk in PROVIDER.synthesize(request)]
+    assert chunk.voice == (voice or "en-US")
 
 
 async def test_a_speed_beyond_its_range_is_owned_up_to() -> None:

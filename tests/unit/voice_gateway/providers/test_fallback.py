@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from fakes.clock import FakeClock
 from fakes.providers import ScriptedProvider
 from voice_gateway.adapters.system_clock import SystemClock
 from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.errors import AllProvidersFailedError, FailureReason, ProviderError
+from voice_gateway.domain.personality import AdvancedSettings
 from voice_gateway.domain.receipt import Outcome
 from voice_gateway.domain.speech import ProviderCapabilities, SpeechRequest
 from voice_gateway.providers.fallback import FallbackProvider
@@ -22,16 +24,14 @@ if TYPE_CHECKING:
     from voice_gateway.domain.speech import SpeechChunk
 
 TEXT = ("One.", "Two two.", "Three.", "Four.")
-SOON = dict.fromkeys(Quality, 0.05)
 
 
-def router(*providers: ScriptedProvider, stall_seconds: float = 0.05) -> FallbackProvider:
+def router(*providers: ScriptedProvider, patience: float = 0.05) -> FallbackProvider:
     registry = ProviderRegistry()
     for provider in providers:
         registry.register(provider.name, lambda p=provider: p)
-    return FallbackProvider(
-        registry, SystemClock(), first_audio_seconds=SOON, stall_seconds=stall_seconds
-    )
+    seconds = dict.fromkeys(Quality, patience)
+    return FallbackProvider(registry, SystemClock(), patience_seconds=seconds)
 
 
 def request(
@@ -101,13 +101,50 @@ async def test_never_repeats_a_sentence_that_was_heard_in_part() -> None:
     assert asked.journal.attempts[0].cut
 
 
-async def test_breaking_off_in_the_last_sentence_bothers_nobody_else() -> None:
+async def test_breaking_off_in_the_last_sentence_bothers_nobody_and_does_not_end_well() -> None:
     first = ScriptedProvider("piper", fail_with=unavailable("piper"), fail_at=(3, 1))
     second = ScriptedProvider("google")
     asked = request(["piper", "google"])
-    await heard(router(first, second), asked)
+    with pytest.raises(AllProvidersFailedError):
+        await heard(router(first, second), asked)
     assert second.asked == []
     assert asked.journal.attempts[-1].cut
+
+
+async def test_failing_after_the_last_sentence_harms_nobody() -> None:
+    class Late(ScriptedProvider):
+        async def synthesize(self, request):  # type: ignore[no-untyped-def]
+            async for chunk in super().synthesize(request):
+                yield chunk
+            raise unavailable(self.name)
+
+    asked = request(["piper", "google"])
+    chunks = await heard(router(Late("piper"), ScriptedProvider("google")), asked)
+    assert order(chunks) == [("piper", i) for i in range(4)]
+
+
+class Speechless(ScriptedProvider):
+    """Silent on its second sentence."""
+
+    async def synthesize(self, request):  # type: ignore[no-untyped-def]
+        async for chunk in super().synthesize(request):
+            mute = request.sentences[chunk.sentence] == TEXT[1]
+            yield _silenced(chunk) if mute else chunk
+
+
+async def test_a_sentence_that_nobody_can_say_is_skipped_and_told() -> None:
+    asked = request(["piper", "espeak", "azure"])
+    chunks = await heard(router(Speechless("piper"), Speechless("espeak")), asked)
+    assert order(chunks) == [("piper", 0), ("espeak", 2), ("espeak", 3)]
+    failed, served = [a for a in asked.journal.attempts if a.outcome is not Outcome.PASSED_OVER]
+    assert (failed.reason, failed.sentences, failed.skipped) == ("bad_audio", 1, 0)
+    assert (served.sentences, served.skipped) == (3, 1)
+
+
+async def test_a_text_that_nobody_can_say_at_all_is_a_failure() -> None:
+    mute = ScriptedProvider("espeak", audio=np.zeros(800, np.float32))
+    with pytest.raises(AllProvidersFailedError):
+        await heard(router(mute), request(["espeak"]))
 
 
 async def test_whoever_takes_over_keeps_the_rest() -> None:
@@ -239,7 +276,7 @@ async def test_a_provider_s_own_bug_falls_back_and_keeps_its_words_to_itself(
     assert order(chunks) == [("google", i) for i in range(4)]
     assert "KeyError" in str(asked.journal.attempts[0].detail)
     assert "customer" not in caplog.text + str(asked.journal.attempts)
-    assert [record.provider for record in caplog.records] == ["piper"]  # type: ignore[attr-defined]
+    assert "piper" in caplog.text
 
 
 async def test_hanging_up_cancels_the_provider_and_is_written_down() -> None:
@@ -255,7 +292,7 @@ async def test_hanging_up_cancels_the_provider_and_is_written_down() -> None:
 async def test_cancelling_the_task_cancels_the_provider() -> None:
     provider = ScriptedProvider("piper", hang_at=(0, 1))
     asked = request(["piper"])
-    fallback = router(provider, stall_seconds=60)
+    fallback = router(provider, patience=60)
     begun = asyncio.Event()
 
     async def listen() -> None:
@@ -272,9 +309,10 @@ async def test_cancelling_the_task_cancels_the_provider() -> None:
 
 
 async def test_says_which_settings_were_not_followed() -> None:
-    asked = request(["piper"], pitch=2.0, speed=1.2, sample_path="a/b")
+    advanced = AdvancedSettings(alpha=0.9)
+    asked = request(["piper"], pitch=2.0, speed=1.2, sample_path="a/b", advanced=advanced)
     await heard(router(ScriptedProvider("piper")), asked)
-    assert asked.journal.not_applied == {"pitch", "sample_path"}
+    assert asked.journal.not_applied == {"advanced", "pitch", "sample_path"}
 
 
 async def test_counts_what_a_vendor_bills_for_what_was_begun() -> None:
@@ -311,3 +349,12 @@ async def test_a_provider_is_built_once_and_only_when_asked() -> None:
     await heard(fallback, request(["piper", "google"]))
     await heard(fallback, request(["piper", "google"]))
     assert built == ["piper"]
+
+
+async def test_a_listener_s_pauses_are_not_the_provider_s_time() -> None:
+    clock = FakeClock()
+    registry = ProviderRegistry({"piper": lambda: ScriptedProvider("piper")})
+    asked = request(["piper"])
+    async for _ in FallbackProvider(registry, clock).synthesize(asked):
+        clock.advance(100)
+    assert asked.journal.attempts[0].elapsed_ms == 0

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import os
+import threading
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -47,6 +52,7 @@ class PiperEngine:
         self._settings: PiperSettings
         self._library: VoiceLibrary
         self._turns: Turns
+        self._pool: ThreadPoolExecutor
 
     @property
     def concurrency(self) -> int:
@@ -75,6 +81,12 @@ class PiperEngine:
         catalogue = model_directory.parent / "voices.json"
         self._settings = settings
         self._turns = Turns(settings.instances)
+        # One more than can be spoken at once, so that a place is taken again as soon as it is free.
+        self._ahead = settings.instances + 1
+        # One thread for whatever may be under way at once: they mostly wait for their turn.
+        self._pool = ThreadPoolExecutor(
+            settings.streams * self._ahead, "piper", initializer=_step_back
+        )
         self._library = VoiceLibrary(
             folders,
             catalogue if catalogue.is_file() else None,
@@ -105,36 +117,57 @@ class PiperEngine:
         voice = self._library.load(self._library.choose(name, request.language))
         speaker_number, who = voice.speaker(speaker)
         scales = _scales(request, voice)
-        for index, sentence in enumerate(request.sentences):
-            if cancelled():
-                raise CancelledError
-            # espeak may hear several sentences where the caller saw one: all but the last go out
-            # as soon as they are spoken.
-            parts = _phoneme_ids(voice, sentence)
-            for number, ids in enumerate(parts, start=1):
+        gone = threading.Event()
+
+        def speak(index: int) -> list[NDArray[np.float32]]:
+            # espeak may hear several sentences where the caller saw one.
+            parts = []
+            for ids in _phoneme_ids(voice, request.sentences[index]):
                 with self._turns.turn(min(index, _URGENT_SENTENCES)) as place:
-                    if cancelled():
+                    if gone.is_set():
                         raise CancelledError
-                    samples = _run(voice, place, ids, scales, speaker_number)
-                yield AudioChunk(
-                    samples=samples,
-                    sample_rate=voice.sample_rate,
-                    sentence=index,
-                    last=number == len(parts),
-                    voice=who,
-                )
-            if not parts:
-                yield AudioChunk(
-                    samples=np.zeros(0, np.float32),
-                    sample_rate=voice.sample_rate,
-                    sentence=index,
-                    last=True,
-                    voice=who,
-                )
+                    parts.append(_run(voice, place, ids, scales, speaker_number))
+            return parts
+
+        # While one sentence is sent off, the next ones are spoken at the other places: sentences
+        # side by side use the cores better than threads inside one.
+        waiting = iter(range(len(request.sentences)))
+        ahead: deque[Future[list[NDArray[np.float32]]]] = deque()
+
+        def fill() -> None:
+            for index in itertools.islice(waiting, self._ahead - len(ahead)):
+                ahead.append(self._pool.submit(speak, index))
+
+        try:
+            for index in range(len(request.sentences)):
+                if cancelled():
+                    raise CancelledError
+                fill()
+                parts = ahead.popleft().result() or [np.zeros(0, np.float32)]
+                fill()
+                for number, samples in enumerate(parts, start=1):
+                    yield AudioChunk(
+                        samples=samples,
+                        sample_rate=voice.sample_rate,
+                        sentence=index,
+                        last=number == len(parts),
+                        voice=who,
+                    )
+        finally:
+            gone.set()
+            for future in ahead:
+                future.cancel()
 
     def close(self) -> None:
         """Forgets the voices."""
+        self._pool.shutdown()
         self._library.clear()
+
+
+def _step_back() -> None:
+    # Whoever carries audio away comes first: a sentence that is ready must not wait in line behind
+    # the one that is being spoken. Linux gives every thread a priority of its own.
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
 
 def _load_voice(

@@ -12,15 +12,17 @@ if TYPE_CHECKING:
 
     from voice_serving.params import Parameters
 
+_SENTENCES_AT_ONCE: Final = 2
 _MOST_USEFUL_THREADS: Final = 4
-_STREAMS_PER_INSTANCE: Final = 4
+_STREAMS: Final = 32
 
 
 class Profile(StrEnum):
     """What the machine's cores are spent on; `scripts/bench_piper_instances.py` measures both."""
 
     LATENCY = "latency"
-    """One sentence at a time on several cores: the first sound comes soonest."""
+    """One sentence and the next one side by side, the cores shared between them: a text of a few
+    sentences is done soonest."""
     THROUGHPUT = "throughput"
     """One sentence a core, as many at once as there are cores: the most audio a second."""
 
@@ -34,7 +36,9 @@ class PiperSettings:
     threads: int
     """Cores that one forward pass uses."""
     streams: int
-    """Requests in progress at once; they take turns at the instances, sentence by sentence."""
+    """Requests in progress at once; they take turns at the instances, sentence by sentence. Many:
+    the turns let a newcomer's first sentence go before the tail of the others, but only once the
+    newcomer has a stream."""
     max_loaded_voices: int
     """Voices kept in memory; the one unused for longest goes first."""
     voices_dir: Path | None
@@ -45,15 +49,15 @@ class PiperSettings:
         """Reads `profile` for the defaults, and whatever overrides them one by one."""
         cores = len(os.sched_getaffinity(0))
         if parameters.choice("profile", Profile.LATENCY) is Profile.LATENCY:
-            threads = min(cores, _MOST_USEFUL_THREADS)
-            instances = max(1, cores // threads)
+            instances = max(min(cores, _SENTENCES_AT_ONCE), cores // _MOST_USEFUL_THREADS)
+            threads = min(cores // instances, _MOST_USEFUL_THREADS)
         else:
             threads, instances = 1, cores
         instances = parameters.integer("instances", instances)
         return cls(
             instances=instances,
             threads=parameters.integer("threads", threads),
-            streams=parameters.integer("streams", _STREAMS_PER_INSTANCE * instances),
+            streams=parameters.integer("streams", _STREAMS),
             max_loaded_voices=parameters.integer("max_loaded_voices", 4),
             voices_dir=parameters.path("voices_dir"),
         )
