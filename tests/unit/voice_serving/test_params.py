@@ -61,9 +61,11 @@ def test_profiles_spend_the_cores_there_are(monkeypatch, cores, profile, expecte
     settings = PiperSettings.from_parameters(parameters(profile=profile))
     assert (settings.instances, settings.threads) == expected
     assert settings.streams == 32
+    alone = min(cores, 4) if profile == "latency" else 1
+    assert settings.lone_threads == alone
 
 
 def test_every_setting_can_be_set_alone(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     settings = PiperSettings.from_parameters(parameters(instances="3", streams="5"))
-    assert (settings.instances, settings.threads, settings.streams) == (3, 2, 5)
+    assert (settings.instances, settings.threads, settings.streams) == (3, 1, 5)

@@ -126,7 +126,9 @@ class PiperEngine:
                 with self._turns.turn(min(index, _URGENT_SENTENCES)) as place:
                     if gone.is_set():
                         raise CancelledError
-                    parts.append(_run(voice, place, ids, scales, speaker_number))
+                    alone = self._turns.nobody_waits
+                    session = voice.lone_session if alone else voice.session_at(place)
+                    parts.append(_run(session, ids, scales, speaker_number))
             return parts
 
         # While one sentence is sent off, the next ones are spoken at the other places: sentences
@@ -173,26 +175,30 @@ def _step_back() -> None:
 def _load_voice(
     onnxruntime: Any, piper: Any, voice: InstalledVoice, settings: PiperSettings
 ) -> LoadedVoice:
-    # piper's own loader offers no session options, so its dataclass is built here.
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = settings.threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # Waiting threads sleep: spinning took the cores from the other passes, and measured no better
-    # even alone. All else is the default, which measured best (scripts/bench_piper_instances.py).
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    def session(threads: int) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        # Waiting threads sleep: spinning takes the cores from the other passes. All else is the
+        # default, which measured best (scripts/bench_piper_instances.py).
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return onnxruntime.InferenceSession(
+            str(voice.model), options, providers=["CPUExecutionProvider"]
+        )
+
     # A pass with one thread runs in its caller's thread, so all may share a session and its
     # weights. More threads come from a pool that the session owns, in which two passes would get
     # in each other's way.
     copies = 1 if settings.threads == 1 else settings.instances
-    sessions = tuple(
-        onnxruntime.InferenceSession(str(voice.model), options, providers=["CPUExecutionProvider"])
-        for _ in range(copies)
-    )
+    sessions = tuple(session(settings.threads) for _ in range(copies))
+    wider = settings.lone_threads > settings.threads
     config = piper.PiperConfig.from_dict(read_voice_config(voice.config))
     return LoadedVoice(
         name=voice.name,
         sessions=sessions,
+        lone_session=session(settings.lone_threads) if wider else sessions[0],
+        # piper's own loader offers no session options, so its dataclass is built here.
         piper=piper.PiperVoice(session=sessions[0], config=config),
         sample_rate=config.sample_rate,
         speakers=dict(config.speaker_id_map),
@@ -232,8 +238,7 @@ def _phoneme_ids(voice: LoadedVoice, sentence: str) -> list[NDArray[np.int64]]:
 
 
 def _run(
-    voice: LoadedVoice,
-    place: int,
+    session: Any,
     ids: NDArray[np.int64],
     scales: NDArray[np.float32],
     speaker: int | None,
@@ -246,7 +251,6 @@ def _run(
     }
     if speaker is not None:
         inputs["sid"] = np.array([speaker], dtype=np.int64)
-    session = voice.sessions[place % len(voice.sessions)]
     samples: NDArray[np.float32] = session.run(None, inputs)[0].reshape(-1)
     # NaN survives the clipping, for the model's own check to find.
     return np.clip(samples, -1.0, 1.0).astype(np.float32, copy=False)

@@ -35,6 +35,8 @@ class PiperSettings:
     """Forward passes at once."""
     threads: int
     """Cores that one forward pass uses."""
+    lone_threads: int
+    """Cores that a pass uses when nobody waits behind it: a text of one sentence, or its last."""
     streams: int
     """Requests in progress at once; they take turns at the instances, sentence by sentence. Many:
     the turns let a newcomer's first sentence go before the tail of the others, but only once the
@@ -51,12 +53,15 @@ class PiperSettings:
         if parameters.choice("profile", Profile.LATENCY) is Profile.LATENCY:
             instances = max(min(cores, _SENTENCES_AT_ONCE), cores // _MOST_USEFUL_THREADS)
             threads = min(cores // instances, _MOST_USEFUL_THREADS)
+            lone_threads = min(cores, _MOST_USEFUL_THREADS)
         else:
             threads, instances = 1, cores
-        instances = parameters.integer("instances", instances)
+            lone_threads = threads
+        threads = parameters.integer("threads", threads)
         return cls(
-            instances=instances,
-            threads=parameters.integer("threads", threads),
+            instances=parameters.integer("instances", instances),
+            threads=threads,
+            lone_threads=max(threads, parameters.integer("lone_threads", lone_threads)),
             streams=parameters.integer("streams", _STREAMS),
             max_loaded_voices=parameters.integer("max_loaded_voices", 4),
             voices_dir=parameters.path("voices_dir"),

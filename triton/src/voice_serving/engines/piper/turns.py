@@ -28,6 +28,11 @@ class Turns:
         self._arrivals = itertools.count()
         self._changed = threading.Condition()
 
+    @property
+    def nobody_waits(self) -> bool:
+        """Whether every thread that wants to work is at work."""
+        return not self._waiting
+
     @contextmanager
     def turn(self, urgency: int) -> Iterator[int]:
         """Waits for a place and holds it until the block ends.

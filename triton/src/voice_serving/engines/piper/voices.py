@@ -37,6 +37,8 @@ class LoadedVoice:
     sessions: tuple[Any, ...]
     """`onnxruntime.InferenceSession`s over the same file; more than one only where each brings its
     own threads."""
+    lone_session: Any
+    """For a pass that nobody waits behind: it may use more cores."""
     piper: Any
     """`piper.PiperVoice`, used for its phonemes only."""
     sample_rate: int
@@ -48,6 +50,10 @@ class LoadedVoice:
     length_scale: float
     noise_scale: float
     noise_w: float
+
+    def session_at(self, place: int) -> Any:
+        """The session of one of the places."""
+        return self.sessions[place % len(self.sessions)]
 
     def speaker(self, wanted: str | None) -> tuple[int | None, str]:
         """Finds a speaker by name or number.
