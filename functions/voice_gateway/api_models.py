@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -9,10 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from voice_gateway.domain.audio import AudioFormat
 from voice_gateway.domain.chain import Quality
+from voice_gateway.domain.character import PersonalityName, Traits
+from voice_gateway.domain.language import LanguageTag
 from voice_gateway.domain.limits import MAX_TEXT_CHARACTERS, OUTPUT_RATE_DEFAULT
+from voice_gateway.domain.listing import PersonalityFilter
 from voice_gateway.domain.personality import (
     AdvancedSettings,
-    LanguageTag,
+    Character,
     Personality,
     PersonalityId,
     Pitch,
@@ -24,17 +29,6 @@ from voice_gateway.services.speech import SpeechCommand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-PersonalityName = Annotated[
-    str,
-    StringConstraints(
-        strip_whitespace=True,
-        min_length=1,
-        max_length=80,
-        # One line, for lists and logs: no control characters, no line or paragraph separators.
-        pattern=r"^[^\p{Cc}\p{Zl}\p{Zp}]*$",
-    ),
-]
 
 
 class SpeechBody(BaseModel):
@@ -81,16 +75,19 @@ class SpeechBody(BaseModel):
         )
 
 
-class PersonalityBody(BaseModel):
+class PersonalityBody(Character):
     """`POST /api/personalities`: a new personality."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    name: PersonalityName
     id: PersonalityId | None = None
     """Made from the name when left out."""
-    description: Annotated[str, StringConstraints(max_length=2000)] = ""
-    voice_config: VoiceConfig = VoiceConfig()
+
+    def fingerprint(self) -> str:
+        """Tells this body from another, whatever the order and the spaces it came with.
+
+        Only of what was said: a release that knows more fields still knows the repetition.
+        """
+        said = json.dumps(self.model_dump(mode="json", exclude_unset=True), sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()
 
 
 class PageQuery(BaseModel):
@@ -101,29 +98,47 @@ class PageQuery(BaseModel):
     """`next_cursor` of the page before."""
 
 
+class PersonalitiesQuery(PageQuery):
+    """The query of `GET /api/personalities`."""
+
+    name: PersonalityName | None = None
+    """How the name begins."""
+    language: LanguageTag | None = None
+    quality: Quality | None = None
+    deleted: bool = False
+
+    def wanted(self) -> PersonalityFilter:
+        """Maps it to the domain's filter."""
+        return PersonalityFilter(
+            name=self.name, language=self.language, quality=self.quality, deleted=self.deleted
+        )
+
+
 class PersonalityView(BaseModel):
-    """A personality as the API shows it."""
+    """A personality as the API shows it; whose it is stays inside."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     id: str
     name: str
     description: str
+    traits: Traits
+    greeting: str
+    system_prompt: str
+    phrases: tuple[str, ...]
+    lexicon: dict[str, dict[str, str]]
     voice_config: VoiceConfig
     version: int
     created_at: datetime
     updated_at: datetime
+    deleted_at: datetime | None
+    restorable_until: datetime | None
+    """When a deleted one is gone for good."""
 
     @classmethod
     def of(cls, personality: Personality) -> Self:
-        """Maps from the domain; whose it is stays inside."""
-        return cls(
-            id=personality.id,
-            name=personality.name,
-            description=personality.description,
-            voice_config=personality.voice_config,
-            version=personality.version,
-            created_at=personality.created_at,
-            updated_at=personality.updated_at,
-        )
+        """Maps from the domain."""
+        return cls.model_validate(personality)
 
 
 class PersonalityPage(BaseModel):
@@ -136,7 +151,17 @@ class PersonalityPage(BaseModel):
     @classmethod
     def of(cls, page: Sequence[Personality], next_cursor: str | None) -> Self:
         """Maps from the domain."""
-        return cls(
-            personalities=tuple(PersonalityView.of(personality) for personality in page),
-            next_cursor=next_cursor,
-        )
+        return cls(personalities=tuple(map(PersonalityView.of, page)), next_cursor=next_cursor)
+
+
+class VersionPage(BaseModel):
+    """A page of a personality's history, the newest version first."""
+
+    versions: tuple[PersonalityView, ...]
+    next_cursor: str | None
+    """Asks for the next page; null at the end."""
+
+    @classmethod
+    def of(cls, page: Sequence[Personality], next_cursor: str | None) -> Self:
+        """Maps from the domain."""
+        return cls(versions=tuple(map(PersonalityView.of, page)), next_cursor=next_cursor)

@@ -26,7 +26,8 @@ def personality_service() -> PersonalityService:
     from voice_gateway.settings import PersonalitiesSettings
 
     settings = PersonalitiesSettings()
-    return PersonalityService(DynamoPersonalities(_table(settings.table_name)), SystemClock())
+    clock = SystemClock()
+    return PersonalityService(DynamoPersonalities(_table(settings.table_name), clock), clock)
 
 
 @cache
@@ -52,7 +53,7 @@ def speech_service() -> SpeechService:
     settings = SpeechSettings()
     clock = SystemClock()
     return SpeechService(
-        personalities=DynamoPersonalities(_table(settings.table_name)),
+        personalities=DynamoPersonalities(_table(settings.table_name), clock),
         receipts=receipt_store(settings),
         router=FallbackProvider(provider_registry(settings), clock),
         encoders=audio_encoder,

@@ -13,8 +13,10 @@ from voice_gateway.domain.errors import (
     ForbiddenError,
     InvalidRequestError,
     NotFoundError,
+    PreconditionFailedError,
     ProviderError,
     RequestError,
+    StaleWriteError,
     StorageUnavailableError,
     TooLargeError,
     UnauthorizedError,
@@ -37,6 +39,8 @@ _STATUS: Final[Mapping[type[RequestError], int]] = {
     ForbiddenError: 403,
     NotFoundError: 404,
     ConflictError: 409,
+    StaleWriteError: 409,
+    PreconditionFailedError: 412,
 }
 _TITLE: Final[Mapping[int, str]] = {
     400: "The request cannot be read",
@@ -45,6 +49,7 @@ _TITLE: Final[Mapping[int, str]] = {
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",
+    412: "Changed meanwhile",
     413: "Too large",
     415: "Unsupported media type",
     422: "A field is wrong",

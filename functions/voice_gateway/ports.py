@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from voice_gateway.domain.audio import AudioFormat
+    from voice_gateway.domain.idempotency import OnceOnly
+    from voice_gateway.domain.listing import PersonalityFilter
     from voice_gateway.domain.personality import Personality
     from voice_gateway.domain.receipt import Attempt, Receipt
     from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk, SpeechRequest
@@ -88,17 +90,33 @@ class SpeechObserver(Protocol):
 class PersonalityRepository(Protocol):
     """Keeps personalities, one tenant's apart from another's."""
 
-    def create(self, personality: Personality) -> None:
-        """Stores a new one.
+    def create(self, personality: Personality, once: OnceOnly | None = None) -> Personality | None:
+        """Stores a new one; over one that is gone, too.
+
+        Args:
+            personality: In its first version.
+            once: Stores nothing when the same request came before.
+
+        Returns:
+            None when it is stored; else what the same request made when it came first.
 
         Raises:
-            ConflictError: The tenant has one with this id.
+            ConflictError: The tenant has one with this id, deleted perhaps.
+            InvalidRequestError: The key was used for another request.
+            StaleWriteError: Somebody else is writing it at this moment.
             StorageUnavailableError: The table did not answer.
         """
         ...
 
-    def get(self, tenant_id: str, personality_id: str) -> Personality:
+    def get(
+        self, tenant_id: str, personality_id: str, *, with_deleted: bool = False
+    ) -> Personality:
         """Fetches one.
+
+        Args:
+            tenant_id: Whose it is.
+            personality_id: Which one.
+            with_deleted: Also one that can still be restored.
 
         Raises:
             NotFoundError: The tenant has none with this id.
@@ -106,8 +124,22 @@ class PersonalityRepository(Protocol):
         """
         ...
 
+    def replace(self, previous: Personality, changed: Personality) -> None:
+        """Puts a version in the place of the one before, and keeps both in the history.
+
+        Raises:
+            StaleWriteError: It is no longer, or not just now, in the version `previous`.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
     def list(
-        self, tenant_id: str, *, limit: int, cursor: str | None = None
+        self,
+        tenant_id: str,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        wanted: PersonalityFilter = ...,
     ) -> tuple[Sequence[Personality], str | None]:
         """Lists by id, a page at a time.
 
@@ -116,6 +148,20 @@ class PersonalityRepository(Protocol):
 
         Raises:
             InvalidRequestError: The cursor is not one of ours.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def versions(
+        self, personality: Personality, *, limit: int, cursor: str | None = None
+    ) -> tuple[Sequence[Personality], str | None]:
+        """Lists what it is and was, the newest version first, a page at a time.
+
+        Returns:
+            The page, and the cursor of the next one (None at the end).
+
+        Raises:
+            InvalidRequestError: The cursor is not one of this history's.
             StorageUnavailableError: The table did not answer.
         """
         ...

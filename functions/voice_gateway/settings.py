@@ -13,6 +13,8 @@ EXPOSED_HEADERS: Final = (
     "x-speech-voice",
     "x-ai-generated",
     "link",
+    "etag",
+    "idempotent-replayed",
     "location",
     "allow",
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -16,13 +18,22 @@ from voice_gateway.adapters.dynamodb_api_keys import DynamoApiKeys
 from voice_gateway.adapters.dynamodb_personalities import DynamoPersonalities
 from voice_gateway.adapters.dynamodb_receipts import DynamoReceipts
 from voice_gateway.domain.chain import Quality
+from voice_gateway.domain.character import Traits
 from voice_gateway.domain.errors import (
     ConflictError,
     InvalidRequestError,
     NotFoundError,
+    StaleWriteError,
     StorageUnavailableError,
 )
-from voice_gateway.domain.personality import AdvancedSettings, Personality, VoiceConfig
+from voice_gateway.domain.idempotency import OnceOnly
+from voice_gateway.domain.listing import PersonalityFilter
+from voice_gateway.domain.personality import (
+    AdvancedSettings,
+    Character,
+    Personality,
+    VoiceConfig,
+)
 from voice_gateway.domain.receipt import Asked, Attempt, Outcome, Receipt, Served
 from voice_gateway.ports import ApiKeyRepository
 
@@ -33,6 +44,14 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 3, 1, 9, 0, 0, 123456, tzinfo=UTC)
 BOTH = ["fake", "dynamodb"]
+LARGE: dict[str, Any] = {
+    "description": "🎤" * 2000,
+    "greeting": "🎤" * 500,
+    "system_prompt": "🎤" * 8000,
+    "phrases": tuple("🎤" * 295 + f"{number:02}" for number in range(50)),
+    "lexicon": {"en": {"🎤" * 60 + f"{number:03}": "🎤" * 128 for number in range(200)}},
+}
+"""As large as a personality can be."""
 
 
 class WritableApiKeys(ApiKeyRepository, Protocol):
@@ -87,10 +106,10 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture(params=BOTH)
-def personalities(request: pytest.FixtureRequest) -> PersonalityRepository:
+def personalities(request: pytest.FixtureRequest, clock: FakeClock) -> PersonalityRepository:
     if request.param == "fake":
-        return FakePersonalities()
-    return DynamoPersonalities(request.getfixturevalue("table"))
+        return FakePersonalities(clock=clock)
+    return DynamoPersonalities(request.getfixturevalue("table"), clock)
 
 
 @pytest.fixture(params=BOTH)
@@ -114,6 +133,11 @@ class TestPersonalities:
             name="Shanté 🌿 « O »",
             description="Zwei\nZeilen, \u200bund \U0001f3a4",
             version=3,
+            traits=Traits(warmth=0, energy=100, words=("témoin", "🎤")),
+            greeting="Salut!\n",
+            system_prompt="{{}} {name}",
+            phrases=("Bonjour.", "À bientôt."),
+            lexicon={"fr-CA": {"THC": "té-ache-cé"}, "en": {}},
             voice_config=VoiceConfig(
                 provider="xtts_v2",
                 fallback_chain=("styletts2", "piper", "espeak"),
@@ -208,13 +232,14 @@ class TestPersonalities:
     def test_a_page_may_be_larger_than_a_megabyte(
         self, personalities: PersonalityRepository
     ) -> None:
-        for number in range(12):
-            personalities.create(_personality(f"p{number:02}", description="é" * 60_000))
-        page, cursor = personalities.list("shop", limit=11)
-        assert [p.id for p in page] == [f"p{number:02}" for number in range(11)]
+        for number in range(7):
+            personalities.create(_personality(f"p{number}", **LARGE))
+        page, cursor = personalities.list("shop", limit=6)
+        assert sum(len(p.model_dump_json().encode()) for p in page) > 1_000_000
+        assert [p.id for p in page] == [f"p{number}" for number in range(6)]
         assert cursor is not None
-        rest, cursor = personalities.list("shop", limit=11, cursor=cursor)
-        assert ([p.id for p in rest], cursor) == (["p11"], None)
+        rest, cursor = personalities.list("shop", limit=6, cursor=cursor)
+        assert ([p.id for p in rest], cursor) == (["p6"], None)
 
     @pytest.mark.parametrize(
         "spoil",
@@ -249,6 +274,253 @@ class TestPersonalities:
         _, cursor = personalities.list("other", limit=2)
         with pytest.raises(InvalidRequestError):
             personalities.list("shop", limit=2, cursor=cursor)
+
+    def test_replaces_the_version_that_was_read(self, personalities: PersonalityRepository) -> None:
+        first = _personality("marcel")
+        personalities.create(first)
+        second = first.rewritten(Character(name="Second"), NOW)
+        personalities.replace(first, second)
+        assert personalities.get("shop", "marcel") == second
+        assert personalities.versions(second, limit=5) == ([second, first], None)
+
+    def test_a_version_that_is_no_longer_is_not_replaced(
+        self, personalities: PersonalityRepository
+    ) -> None:
+        first = _personality("marcel")
+        personalities.create(first)
+        second = first.rewritten(Character(name="Second"), NOW)
+        personalities.replace(first, second)
+        with pytest.raises(StaleWriteError):
+            personalities.replace(first, first.rewritten(Character(name="Late"), NOW))
+        with pytest.raises(StaleWriteError):
+            personalities.replace(_personality("nobody"), _personality("nobody", version=2))
+        assert personalities.versions(second, limit=5) == ([second, first], None)
+        with pytest.raises(NotFoundError):
+            personalities.get("shop", "nobody")
+
+    def test_one_of_many_replacements_at_once_wins(
+        self, personalities: PersonalityRepository
+    ) -> None:
+        first = _personality("marcel")
+        personalities.create(first)
+
+        def replace(number: int) -> bool:
+            try:
+                personalities.replace(first, first.rewritten(Character(name=str(number)), NOW))
+            except StaleWriteError:
+                return False
+            return True
+
+        with ThreadPoolExecutor(20) as pool:
+            won = [number for number, done in enumerate(pool.map(replace, range(20))) if done]
+        assert len(won) == 1
+        present = personalities.get("shop", "marcel")
+        assert (present.version, present.name) == (2, str(won[0]))
+        assert personalities.versions(present, limit=30) == ([present, first], None)
+
+    def test_a_deleted_one_can_be_restored_for_thirty_days(
+        self, personalities: PersonalityRepository, clock: FakeClock
+    ) -> None:
+        first = _personality("marcel")
+        personalities.create(first)
+        deleted = first.deleted(clock.now())
+        personalities.replace(first, deleted)
+        with pytest.raises(NotFoundError):
+            personalities.get("shop", "marcel")
+        assert personalities.list("shop", limit=5) == ([], None)
+        clock.advance(30 * 86400 - 1)
+        assert personalities.get("shop", "marcel", with_deleted=True) == deleted
+        wanted = PersonalityFilter(deleted=True)
+        assert personalities.list("shop", limit=5, wanted=wanted) == ([deleted], None)
+        with pytest.raises(ConflictError, match="restored"):
+            personalities.create(_personality("marcel", created_at=clock.now()))
+        clock.advance(1)
+        with pytest.raises(NotFoundError):
+            personalities.get("shop", "marcel", with_deleted=True)
+        assert personalities.list("shop", limit=5, wanted=wanted) == ([], None)
+
+    def test_one_that_is_gone_leaves_its_id_and_no_history(
+        self, personalities: PersonalityRepository, clock: FakeClock
+    ) -> None:
+        first = _personality("marcel")
+        personalities.create(first)
+        personalities.replace(first, first.deleted(NOW))
+        clock.advance(30 * 86400)
+        another = _personality("marcel", name="Another", created_at=clock.now())
+        personalities.create(another)
+        assert personalities.get("shop", "marcel") == another
+        assert personalities.versions(another, limit=5) == ([another], None)
+
+    def test_restoring_takes_the_expiry_away(
+        self, personalities: PersonalityRepository, clock: FakeClock
+    ) -> None:
+        first = _personality("marcel")
+        personalities.create(first)
+        deleted = first.deleted(NOW)
+        personalities.replace(first, deleted)
+        restored = deleted.restored(NOW)
+        personalities.replace(deleted, restored)
+        clock.advance(31 * 86400)
+        assert personalities.get("shop", "marcel") == restored
+        assert [p.version for p in personalities.versions(restored, limit=5)[0]] == [3, 2, 1]
+
+    def test_forgets_a_superseded_version_after_ninety_days(
+        self, personalities: PersonalityRepository, clock: FakeClock
+    ) -> None:
+        first = _personality("marcel")
+        personalities.create(first)
+        second = first.rewritten(Character(name="Second"), NOW)
+        personalities.replace(first, second)
+        clock.advance(90 * 86400 - 1)
+        assert personalities.versions(second, limit=5) == ([second, first], None)
+        clock.advance(1)
+        assert personalities.versions(second, limit=5) == ([second], None)
+
+    def test_lists_versions_in_pages(self, personalities: PersonalityRepository) -> None:
+        present = _personality("marcel")
+        personalities.create(present)
+        personalities.create(_personality("marcel-2"))
+        for number in range(2, 8):
+            after = present.rewritten(Character(name=f"Number {number}"), NOW)
+            personalities.replace(present, after)
+            present = after
+        seen: list[int] = []
+        cursor = None
+        while True:
+            page, cursor = personalities.versions(present, limit=3, cursor=cursor)
+            seen += [p.version for p in page]
+            if cursor is None:
+                break
+        assert seen == [7, 6, 5, 4, 3, 2, 1]
+
+    def test_refuses_the_cursor_of_another_history(
+        self, personalities: PersonalityRepository
+    ) -> None:
+        cursors = []
+        for name in ("marcel", "zac"):
+            first = _personality(name)
+            personalities.create(first)
+            second = first.rewritten(first, NOW)
+            personalities.replace(first, second)
+            cursors.append(personalities.versions(second, limit=1)[1])
+        for cursor in (cursors[1], "", "x", "né"):
+            with pytest.raises(InvalidRequestError) as caught:
+                personalities.versions(_personality("marcel"), limit=1, cursor=cursor)
+            assert caught.value.field == "cursor"
+
+    @pytest.mark.parametrize(
+        ("wanted", "ids"),
+        [
+            ({"name": "sha"}, ["b"]),
+            ({"name": "SHANTÉ"}, ["b"]),
+            ({"name": "hanté"}, []),
+            ({"name": "straße"}, ["c"]),
+            ({"language": "FR"}, ["b", "c"]),
+            ({"language": "fr-CA"}, ["c"]),
+            ({"language": "f"}, []),
+            ({"quality": Quality.FAST}, ["a", "c"]),
+            ({"quality": Quality.FAST, "language": "fr"}, ["c"]),
+            ({}, ["a", "b", "c"]),
+        ],
+    )
+    def test_finds_by_name_language_and_quality(
+        self, personalities: PersonalityRepository, wanted: dict[str, Any], ids: list[str]
+    ) -> None:
+        for name, personality_id, language, quality in (
+            ("Marcel", "a", "en", Quality.FAST),
+            ("Shante\u0301", "b", "fr", Quality.HIGH),
+            ("STRASSE", "c", "fr-CA", Quality.FAST),
+        ):
+            config = VoiceConfig(language=language, quality=quality)
+            personalities.create(_personality(personality_id, name=name, voice_config=config))
+        found, _ = personalities.list("shop", limit=5, wanted=PersonalityFilter(**wanted))
+        assert [p.id for p in found] == ids
+
+    def test_pages_of_what_was_asked_for_are_full(
+        self, personalities: PersonalityRepository
+    ) -> None:
+        for number in range(20):
+            name = "Yes" if number % 3 == 0 else "No"
+            personalities.create(_personality(f"p{number:02}", name=name))
+        sizes, cursor = [], None
+        while True:
+            page, cursor = personalities.list(
+                "shop", limit=3, cursor=cursor, wanted=PersonalityFilter(name="yes")
+            )
+            sizes.append(len(page))
+            assert {p.name for p in page} == {"Yes"}
+            if cursor is None:
+                break
+        assert sizes == [3, 3, 1]
+
+    def test_a_page_ends_before_it_is_too_much_for_an_answer(
+        self, personalities: PersonalityRepository
+    ) -> None:
+        for number in range(20):
+            personalities.create(_personality(f"p{number:02}", **LARGE))
+        seen: list[str] = []
+        cursor = None
+        while True:
+            page, cursor = personalities.list("shop", limit=100, cursor=cursor)
+            assert 0 < sum(len(p.model_dump_json().encode()) for p in page) <= 2_000_000
+            seen += [p.id for p in page]
+            if cursor is None:
+                break
+        assert seen == [f"p{number:02}" for number in range(20)]
+
+    def test_the_same_request_makes_one(
+        self, personalities: PersonalityRepository, clock: FakeClock
+    ) -> None:
+        once = OnceOnly("key-1", "print")
+        first = _personality("marcel")
+        assert personalities.create(first, once) is None
+        second = first.rewritten(Character(name="Second"), NOW)
+        personalities.replace(first, second)
+        clock.advance(86400 - 1)
+        later = _personality("marcel", name="Later", created_at=clock.now())
+        assert personalities.create(later, once) == first
+        personalities.replace(second, second.deleted(clock.now()))
+        assert personalities.create(later, once) == first
+        with pytest.raises(InvalidRequestError) as caught:
+            personalities.create(later, OnceOnly("key-1", "another"))
+        assert caught.value.field == "idempotency-key"
+        with pytest.raises(ConflictError):
+            personalities.create(later, OnceOnly("key-2", "print"))
+
+    def test_a_key_is_forgotten_after_a_day(self, personalities: PersonalityRepository) -> None:
+        personalities.create(_personality("marcel"), OnceOnly("key-1", "print"))
+        tomorrow = NOW + timedelta(days=1)
+        zac = _personality("zac", created_at=tomorrow)
+        assert personalities.create(zac, OnceOnly("key-1", "another")) is None
+        assert personalities.get("shop", "zac") == zac
+
+    def test_tenants_have_keys_of_their_own(self, personalities: PersonalityRepository) -> None:
+        once = OnceOnly("key-1", "print")
+        assert personalities.create(_personality("marcel"), once) is None
+        assert personalities.create(_personality("marcel", "other"), once) is None
+
+    def test_a_request_that_failed_has_used_no_key(
+        self, personalities: PersonalityRepository
+    ) -> None:
+        personalities.create(_personality("marcel"))
+        once = OnceOnly("key-1", "print")
+        with pytest.raises(ConflictError):
+            personalities.create(_personality("marcel"), once)
+        assert personalities.create(_personality("zac"), once) is None
+
+    def test_the_same_request_many_times_at_once_makes_one(
+        self, personalities: PersonalityRepository
+    ) -> None:
+        once = OnceOnly("key-1", "print")
+
+        def create(number: int) -> Personality | None:
+            return personalities.create(_personality(f"p{number:02}"), once)
+
+        with ThreadPoolExecutor(20) as pool:
+            answers = list(pool.map(create, range(20)))
+        page, _ = personalities.list("shop", limit=30)
+        assert len(page) == answers.count(None) == 1
+        assert all(answer in (None, page[0]) for answer in answers)
 
 
 class TestReceipts:
@@ -320,13 +592,15 @@ class TestTroubleWithTheTable:
         return request.getfixturevalue(request.param)
 
     def test_is_one_error(self, bad_table: Any, clock: FakeClock) -> None:
-        personalities = DynamoPersonalities(bad_table)
+        personalities = DynamoPersonalities(bad_table, clock)
         receipts = DynamoReceipts(bad_table, clock)
         keys = DynamoApiKeys(bad_table)
         calls: list[Callable[[], object]] = [
             lambda: personalities.create(_personality("marcel")),
             lambda: personalities.get("shop", "marcel"),
             lambda: personalities.list("shop", limit=2),
+            lambda: personalities.replace(_personality("marcel"), _personality("marcel")),
+            lambda: personalities.versions(_personality("marcel"), limit=2),
             lambda: receipts.save("shop", _receipt("r1")),
             lambda: receipts.get("shop", "r1"),
             lambda: keys.find("shop", "a" * 64),
@@ -361,7 +635,7 @@ class TestTroubleWithTheTable:
                 return getattr(table, name)
 
         early: Any = StopsEarly()
-        repository = DynamoPersonalities(early)
+        repository = DynamoPersonalities(early, FakeClock(NOW))
         for number in range(7):
             repository.create(_personality(f"p{number}"))
         page, cursor = repository.list("shop", limit=5)
@@ -369,21 +643,128 @@ class TestTroubleWithTheTable:
         page, cursor = repository.list("shop", limit=5, cursor=cursor)
         assert ([p.id for p in page], cursor) == (["p5", "p6"], None)
 
-    def test_a_write_whose_answer_got_lost_succeeds(self, table: Any) -> None:
-        class LosesTheFirstAnswer:
+    def test_a_write_whose_answer_got_lost_succeeds(self, table: Any, clock: FakeClock) -> None:
+        class LosesTheFirstAnswer(_Client):
             """Does what boto does: sends the same write again."""
 
-            def put_item(self, **request: Any) -> Any:
-                table.put_item(**request)
-                return table.put_item(**request)
+            def transact_write_items(self, **request: Any) -> Any:
+                table.meta.client.transact_write_items(**request)
+                return table.meta.client.transact_write_items(**request)
 
-            def __getattr__(self, name: str) -> Any:
-                return getattr(table, name)
-
-        lossy: Any = LosesTheFirstAnswer()
-        DynamoPersonalities(lossy).create(_personality("marcel"))
+        lossy = DynamoPersonalities(_with_client(table, LosesTheFirstAnswer), clock)
+        marcel = _personality("marcel")
+        lossy.create(marcel)
         with pytest.raises(ConflictError):
-            DynamoPersonalities(lossy).create(_personality("marcel"))
+            lossy.create(marcel)
+        changed = marcel.rewritten(Character(name="Marcel II"), NOW)
+        lossy.replace(marcel, changed)
+        with pytest.raises(StaleWriteError):
+            lossy.replace(marcel, changed)
+        assert [p.version for p in lossy.versions(changed, limit=5)[0]] == [2, 1]
+
+    @pytest.mark.parametrize(
+        ("reasons", "error"),
+        [
+            (["TransactionConflict", "None", "None"], StaleWriteError),
+            (["ConditionalCheckFailed", "None", "TransactionConflict"], StaleWriteError),
+            (["None", "ThrottlingError", "None"], StorageUnavailableError),
+        ],
+    )
+    def test_writes_that_meet_come_again(
+        self, table: Any, clock: FakeClock, reasons: list[str], error: type[Exception]
+    ) -> None:
+        """DynamoDB refuses a transaction that meets another; the local one never does."""
+
+        class Busy(_Client):
+            def transact_write_items(self, **request: Any) -> Any:
+                raise table.meta.client.exceptions.TransactionCanceledException(
+                    {
+                        "Error": {"Code": "TransactionCanceledException", "Message": ""},
+                        "CancellationReasons": [{"Code": code} for code in reasons],
+                    },
+                    "TransactWriteItems",
+                )
+
+        busy = DynamoPersonalities(_with_client(table, Busy), clock)
+        with pytest.raises(error):
+            busy.create(_personality("marcel"), OnceOnly("key", "f"))
+        with pytest.raises(error):
+            busy.replace(_personality("marcel"), _personality("marcel", version=2))
+
+    def test_reads_what_a_newer_release_wrote(self, table: Any, clock: FakeClock) -> None:
+        repository = DynamoPersonalities(table, clock)
+        stored = _personality("marcel")
+        repository.create(stored)
+        document = json.loads(stored.model_dump_json())
+        document["aura"] = "gold"
+        document["traits"]["charm"] = 99
+        document["voice_config"]["emotion"] = {"joy": 1}
+        document["voice_config"]["advanced"]["tau"] = 2
+        key = {"PK": "TENANT#shop", "SK": "PERSONALITY#marcel"}
+        table.put_item(Item={**key, "version": 1, "document": json.dumps(document)})
+        assert repository.get("shop", "marcel") == stored
+        assert repository.list("shop", limit=5)[0] == [stored]
+
+    def test_reads_what_an_older_release_wrote(self, table: Any, clock: FakeClock) -> None:
+        """Without the fields of today, and without a history."""
+        repository = DynamoPersonalities(table, clock)
+        old = _personality("marcel")
+        document = {
+            name: value
+            for name, value in json.loads(old.model_dump_json()).items()
+            if name
+            not in ("traits", "greeting", "system_prompt", "phrases", "lexicon", "deleted_at")
+        }
+        key = {"PK": "TENANT#shop", "SK": "PERSONALITY#marcel"}
+        table.put_item(Item={**key, "version": 1, "document": json.dumps(document)})
+        assert repository.get("shop", "marcel") == old
+        changed = old.rewritten(Character(name="Marcel II"), NOW)
+        repository.replace(old, changed)
+        assert repository.versions(changed, limit=5) == ([changed, old], None)
+
+    def test_dynamodb_sees_when_a_deleted_one_is_gone(self, table: Any, clock: FakeClock) -> None:
+        repository = DynamoPersonalities(table, clock)
+        first = _personality("marcel")
+        repository.create(first)
+        deleted = first.deleted(NOW)
+        repository.replace(first, deleted)
+        seconds = int(NOW.timestamp())
+        expiries = {item["SK"]: item["expires_at"] for item in table.scan()["Items"]}
+        history = "HISTORY#marcel#20260301t090000123456#v"
+        assert expiries == {
+            "PERSONALITY#marcel": seconds + 30 * 86400,
+            f"{history}000000002": seconds + 30 * 86400,
+            f"{history}000000001": seconds + 90 * 86400,
+        }
+        repository.replace(deleted, deleted.restored(NOW))
+        live = [item["SK"] for item in table.scan()["Items"] if "expires_at" not in item]
+        assert sorted(live) == [f"{history}000000003", "PERSONALITY#marcel"]
+
+    def test_the_largest_personality_fits_an_item(self, table: Any, clock: FakeClock) -> None:
+        repository = DynamoPersonalities(table, clock)
+        largest = _personality("marcel", **LARGE)
+        repository.create(largest, OnceOnly("key", "f"))
+        repository.replace(largest, largest.rewritten(largest, NOW))
+        assert len(largest.model_dump_json().encode()) < 390_000
+
+
+class _Client:
+    """The table's client, save for what a test changes."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+
+def _with_client(table: Any, client: type[_Client]) -> Any:
+    return SimpleNamespace(
+        name=table.name,
+        meta=SimpleNamespace(client=client(table.meta.client)),
+        get_item=table.get_item,
+        query=table.query,
+    )
 
 
 def test_dynamodb_sees_when_a_receipt_expires(table: Any, clock: FakeClock) -> None:

@@ -10,7 +10,9 @@ from fakes.clock import FakeClock
 from voice_gateway.adapters.dynamodb_api_keys import DynamoApiKeys
 from voice_gateway.adapters.dynamodb_personalities import DynamoPersonalities
 from voice_gateway.domain.chain import Quality
-from voice_gateway.seed import SCOPES, seed
+from voice_gateway.domain.character import Traits
+from voice_gateway.domain.personality import Character
+from voice_gateway.seed import SCOPES, budtenders, seed
 from voice_gateway.services.authorization import AuthorizationService, hash_key, mint_key
 from voice_gateway.services.personalities import PersonalityService
 
@@ -20,32 +22,51 @@ if TYPE_CHECKING:
 
 def test_gives_a_fresh_stack_a_key_and_the_budtenders(table: Table) -> None:
     key = mint_key("demo")
-    assert seed(table, tenant_id="demo", api_key=key, clock=FakeClock()) == ("marcel", "shante")
+    clock = FakeClock()
+    made = seed(table, tenant_id="demo", api_key=key, clock=clock)
+    assert made == ("marcel", "shante", "zac")
 
     identity = AuthorizationService(DynamoApiKeys(table)).identify(f"Bearer {key}")
     assert identity is not None
     assert (identity.tenant_id, identity.scopes) == ("demo", SCOPES)
 
-    shante = DynamoPersonalities(table).get("demo", "shante")
+    repository = DynamoPersonalities(table, clock)
+    shante = repository.get("demo", "shante")
     assert shante.name == "Shanté"
     assert shante.voice_config.quality is Quality.MEDIUM
     assert shante.voice_config.voices == {"piper": "budtender/shante", "espeak": "en-us+f2"}
-    marcel = DynamoPersonalities(table).get("demo", "marcel")
+    marcel = repository.get("demo", "marcel")
     assert marcel.voice_config.voices == {"piper": "budtender/marcel", "espeak": "en-us+m3"}
+    zac = repository.get("demo", "zac")
+    assert zac.voice_config.voices == {"piper": "budtender/marcel", "espeak": "en-us+m7"}
     assert key not in str(table.scan()["Items"])
+
+
+def test_the_budtenders_are_characters_of_their_own() -> None:
+    characters = budtenders()
+    assert [character.name for character in characters] == ["Marcel", "Shanté", "Zac"]
+    for part in ("description", "traits", "greeting", "phrases"):
+        assert len({str(getattr(character, part)) for character in characters}) == 3
+    for character in characters:
+        assert character.traits != Traits()
+        assert character.traits.words
+        assert len(character.phrases) >= 5
+        assert "{name}" in character.system_prompt
+        assert character.lexicon["en"]["THC"]
 
 
 def test_changes_nothing_of_an_owners(table: Table) -> None:
     clock = FakeClock()
     key = mint_key("demo")
-    owned = PersonalityService(DynamoPersonalities(table), clock).create("demo", name="Marcel")
+    repository = DynamoPersonalities(table, clock)
+    owned, _ = PersonalityService(repository, clock).create("demo", Character(name="Marcel"))
     clock.advance(60)
-    assert seed(table, tenant_id="demo", api_key=key, clock=clock) == ("shante",)
+    assert seed(table, tenant_id="demo", api_key=key, clock=clock) == ("shante", "zac")
     before = table.scan()["Items"]
     clock.advance(60)
     assert seed(table, tenant_id="demo", api_key=key, clock=clock) == ()
     assert table.scan()["Items"] == before
-    assert DynamoPersonalities(table).get("demo", "marcel") == owned
+    assert repository.get("demo", "marcel") == owned
 
 
 def test_does_not_bring_a_revoked_key_back(table: Table) -> None:

@@ -27,6 +27,12 @@ RESOURCES: dict[str, Any] = TRANSLATED["Resources"]
 NOT_SETTINGS = re.compile(r"AWS_|POWERTOOLS_|PORT$")
 OPEN_ROUTES: set[tuple[str, str]] = set()
 """Routes that anybody may call: none."""
+ACTIONS = {
+    "SpeechFunction": {"GetItem", "PutItem"},
+    "PersonalitiesFunction": {"GetItem", "PutItem", "UpdateItem", "Query"},
+    "AuthorizerFunction": {"GetItem"},
+}
+"""What each function may do with the table."""
 KEPT_OUT = {"torch", "onnxruntime", "piper-tts", "transformers", "scipy", "aiohttp", "pytest"}
 
 each_function = pytest.mark.parametrize(
@@ -132,6 +138,38 @@ def test_the_web_app_has_the_routes_that_lead_to_it() -> None:
     assert readiness in served
 
 
+def test_the_personalities_app_has_the_routes_that_lead_to_it() -> None:
+    from fakes.clock import FakeClock
+    from fakes.personalities import FakePersonalities
+    from voice_gateway.handlers.personalities import create_app
+    from voice_gateway.services.personalities import PersonalityService
+
+    app = create_app(PersonalityService(FakePersonalities(), FakeClock()))
+    served = {
+        (route.method, re.sub(r"<(\w+)>", r"{\1}", route.path))
+        for route in (*app._static_routes, *app._dynamic_routes)
+        if route.func.__name__ != "refuse"
+    }
+    routed = {
+        (r.method, r.path) for r in DEPLOYMENT.api.routes if r.function == "PersonalitiesFunction"
+    }
+    assert served == routed
+
+
+def test_a_page_of_another_origin_may_send_what_the_api_reads() -> None:
+    methods = {route.method for route in DEPLOYMENT.api.routes}
+    paths = TRANSLATED["Resources"]["VoiceApi"]["Properties"]["Body"]["paths"]
+    for path in paths.values():
+        preflight = path["options"]["x-amazon-apigateway-integration"]["responses"]["default"]
+        told = preflight["responseParameters"]
+        allowed = told["method.response.header.Access-Control-Allow-Methods"].strip("'")
+        assert set(allowed.split(",")) == methods
+        headers = told["method.response.header.Access-Control-Allow-Headers"].strip("'").lower()
+        assert {"authorization", "if-match", "if-none-match", "idempotency-key"} <= set(
+            headers.split(",")
+        )
+
+
 @pytest.mark.parametrize(
     ("kind", "status"),
     [
@@ -180,11 +218,12 @@ def test_functions_reach_the_table_and_nothing_else(function: Function) -> None:
         for policy in role["Policies"]
         for statement in policy["PolicyDocument"]["Statement"]
     ]
+    allowed: set[str] = set()
     for statement in statements:
         assert statement["Resource"] == {"Fn::GetAtt": ["Table", "Arn"]}
         actions = statement["Action"]
-        for action in [actions] if isinstance(actions, str) else actions:
-            assert re.fullmatch(r"dynamodb:(GetItem|PutItem|Query)", action)
+        allowed |= {actions} if isinstance(actions, str) else set(actions)
+    assert allowed == {f"dynamodb:{action}" for action in ACTIONS[function.name]}
 
 
 def test_data_outlives_the_stack() -> None:

@@ -124,6 +124,36 @@ def test_a_personality_made_through_the_api_speaks(client: httpx.Client) -> None
     assert client.post("/api/personalities", json=body).status_code == 409
 
 
+def test_a_personality_is_changed_deleted_and_brought_back(client: httpx.Client) -> None:
+    once = {"Idempotency-Key": "e2e-1"}
+    body = {"name": "Ida", "greeting": "Hi.", "voice_config": {"quality": "fast"}}
+    made = client.post("/api/personalities", json=body, headers=once)
+    again = client.post("/api/personalities", json=body, headers=once)
+    assert (made.status_code, again.status_code) == (201, 201)
+    assert (again.headers["idempotent-replayed"], again.json()) == ("true", made.json())
+
+    here = made.headers["location"]
+    assert made.headers["etag"] == '"1"'
+    patch = {"traits": {"warmth": 90}}
+    patched = client.patch(here, json=patch, headers={"If-Match": '"1"'})
+    assert (patched.status_code, patched.json()["traits"]["warmth"]) == (200, 90)
+    assert client.patch(here, json=patch, headers={"If-Match": '"1"'}).status_code == 412
+    known = client.get(here, headers={"If-None-Match": patched.headers["etag"]})
+    assert (known.status_code, known.content) == (304, b"")
+    voice = client.put(f"{here}/voice", json={"quality": "medium"})
+    assert voice.json() == client.get(f"{here}/voice").json()
+    assert client.put(here, json={"name": "Ida", "voice_config": voice.json()}).status_code == 200
+
+    speech = {"text": "Hi.", "personality": "ida"}
+    assert client.delete(here).status_code == 200
+    assert client.post("/api/speech", json=speech).status_code == 404
+    assert client.post("/api/personalities", json=body).status_code == 409
+    assert client.post(f"{here}/restore").status_code == 200
+    assert client.post("/api/speech", json=speech).status_code == 200
+    versions = client.get(f"{here}/versions").json()["versions"]
+    assert [version["version"] for version in versions] == [6, 5, 4, 3, 2, 1]
+
+
 def test_a_language_without_a_voice_falls_to_the_floor(client: httpx.Client) -> None:
     body = {"text": "Bonjour. Ça va ?", "personality": "marcel", "language": "fr"}
     answer = client.post("/api/speech", json=body)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -28,6 +28,65 @@ NOW = datetime(2026, 3, 1, 9, 0, 0, 123456, tzinfo=UTC)
 SHOP = {"tenant": "shop", "scopes": "personalities:read personalities:write", "key_id": "0" * 12}
 OTHER = {**SHOP, "tenant": "other"}
 SECRET = "das-sagt-niemand"
+ROUTES = [
+    ("GET", ""),
+    ("POST", ""),
+    ("GET", "/marcel"),
+    ("PUT", "/marcel"),
+    ("PATCH", "/marcel"),
+    ("DELETE", "/marcel"),
+    ("GET", "/marcel/voice"),
+    ("PUT", "/marcel/voice"),
+    ("GET", "/marcel/versions"),
+    ("POST", "/marcel/restore"),
+]
+
+
+BAD_CHARACTERS: list[tuple[dict[str, object], str]] = [
+    ({"traits": None}, "traits"),
+    ({"traits": {"warmth": 101}}, "traits.warmth"),
+    ({"traits": {"humour": -1}}, "traits.humour"),
+    ({"traits": {"formality": 50.5}}, "traits.formality"),
+    ({"traits": {"energy": "50"}}, "traits.energy"),
+    ({"traits": {"expertise": True}}, "traits.expertise"),
+    ({"traits": {"charm": 50}}, "traits.charm"),
+    ({"traits": {"words": ["w" * 41]}}, "traits.words.0"),
+    ({"traits": {"words": ["  "]}}, "traits.words.0"),
+    ({"traits": {"words": ["two\nlines"]}}, "traits.words.0"),
+    ({"traits": {"words": [f"w{n}" for n in range(21)]}}, "traits.words"),
+    ({"traits": {"words": ["Calm", "calm"]}}, "traits.words"),
+    ({"traits": {"words": "calm"}}, "traits.words"),
+    ({"greeting": "g" * 501}, "greeting"),
+    ({"greeting": 5}, "greeting"),
+    ({"system_prompt": "p" * 8001}, "system_prompt"),
+    ({"system_prompt": "You are {nmae}."}, "system_prompt"),
+    ({"system_prompt": "You are {}."}, "system_prompt"),
+    ({"system_prompt": "You are {0}."}, "system_prompt"),
+    ({"system_prompt": "{name.__class__}"}, "system_prompt"),
+    ({"system_prompt": "{name[0]}"}, "system_prompt"),
+    ({"system_prompt": "{name!r}"}, "system_prompt"),
+    ({"system_prompt": "{name:>10}"}, "system_prompt"),
+    ({"system_prompt": "{name:{shop}}"}, "system_prompt"),
+    ({"system_prompt": "a { b"}, "system_prompt"),
+    ({"system_prompt": "a } b"}, "system_prompt"),
+    ({"phrases": ["Hi.", "HI."]}, "phrases"),
+    ({"phrases": [""]}, "phrases.0"),
+    ({"phrases": ["p" * 301]}, "phrases.0"),
+    ({"phrases": [f"{n}" for n in range(51)]}, "phrases"),
+    ({"lexicon": {"english!": {}}}, "lexicon.english!.[key]"),
+    ({"lexicon": {"en": {"": "x"}}}, "lexicon.en..[key]"),
+    ({"lexicon": {"en": {" THC": "x"}}}, "lexicon.en. THC.[key]"),
+    ({"lexicon": {"en": {"w" * 65: "x"}}}, f"lexicon.en.{'w' * 65}.[key]"),
+    ({"lexicon": {"en": {"THC": ""}}}, "lexicon.en.THC"),
+    ({"lexicon": {"en": {"THC": "x" * 129}}}, "lexicon.en.THC"),
+    ({"lexicon": {"en": {"THC": "a\nb"}}}, "lexicon.en.THC"),
+    ({"lexicon": {"en": ["THC"]}}, "lexicon.en"),
+    ({"lexicon": {"en": {}, "EN": {}}}, "lexicon"),
+    ({"lexicon": {"en": {f"w{n}": "x" for n in range(201)}}}, "lexicon"),
+    ({"lexicon": {f"en-{n:04}": {} for n in range(21)}}, "lexicon"),
+    ({"language": "en"}, "language"),
+    ({"deleted_at": None}, "deleted_at"),
+]
 
 
 class Answer:
@@ -37,7 +96,7 @@ class Answer:
         self.status = int(raw["statusCode"])
         self.headers = {k.lower(): v[0] for k, v in raw["multiValueHeaders"].items()}
         self.text = str(raw["body"])
-        self.json: Any = json.loads(self.text)
+        self.json: Any = json.loads(self.text) if self.status != 304 else None
         assert self.headers["x-request-id"] == REQUEST_ID
         assert self.headers["access-control-allow-origin"] == "*"
         assert "location" in self.headers["access-control-expose-headers"]
@@ -47,6 +106,9 @@ class Answer:
             assert self.headers["content-type"] == "application/problem+json"
             assert self.json["status"] == self.status
             assert self.json["request_id"] == REQUEST_ID
+        elif self.status == 304:
+            assert self.text == ""
+            assert "content-type" not in self.headers
         else:
             assert self.headers["content-type"] == "application/json"
 
@@ -57,8 +119,11 @@ class Answer:
 
 class Client:
     def __init__(self) -> None:
-        self.repository = FakePersonalities()
-        self._app = create_app(PersonalityService(self.repository, FakeClock(NOW)))
+        self.clock = FakeClock(NOW)
+        self.repository = FakePersonalities(clock=self.clock)
+        self._app = create_app(
+            PersonalityService(self.repository, self.clock, sleep=lambda _: None)
+        )
 
     def send(
         self,
@@ -67,8 +132,9 @@ class Client:
         *,
         body: str | bytes | None = None,
         authorizer: Mapping[str, object] | None = SHOP,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        event = rest_event(method, url, body=body, authorizer=authorizer)
+        event = rest_event(method, url, body=body, authorizer=authorizer, headers=headers)
         return Answer(serve(self._app, event, lambda_context()))
 
     def post(self, body: object, **kwargs: Any) -> Answer:
@@ -76,6 +142,18 @@ class Client:
 
     def get(self, path: str = "", **kwargs: Any) -> Answer:
         return self.send("GET", f"/api/personalities{path}", **kwargs)
+
+    def put(self, path: str, body: object, **kwargs: Any) -> Answer:
+        return self.send("PUT", f"/api/personalities{path}", body=json.dumps(body), **kwargs)
+
+    def patch(self, path: str, body: object, **kwargs: Any) -> Answer:
+        return self.send("PATCH", f"/api/personalities{path}", body=json.dumps(body), **kwargs)
+
+    def delete(self, path: str, **kwargs: Any) -> Answer:
+        return self.send("DELETE", f"/api/personalities{path}", **kwargs)
+
+    def restore(self, path: str, **kwargs: Any) -> Answer:
+        return self.send("POST", f"/api/personalities{path}/restore", **kwargs)
 
 
 @pytest.fixture
@@ -163,6 +241,7 @@ class TestCreate:
             ({"name": "M", "description": "x" * 2001}, "description"),
             ({"name": "M", "description": None}, "description"),
             ({"name": "M", "tenant_id": "other"}, "tenant_id"),
+            *(({"name": "M", **body}, field) for body, field in BAD_CHARACTERS),
             ({"name": "M", "version": 9}, "version"),
             ({"name": "M", "path": "x"}, "path"),
             ({"name": "M", "voice_config": None}, "voice_config"),
@@ -317,7 +396,7 @@ class TestGet:
         assert client.get(path).status == 404
 
     def test_a_document_that_cannot_be_read_is_our_fault(self, client: Client) -> None:
-        def unreadable(tenant_id: str, personality_id: str) -> Personality:
+        def unreadable(tenant_id: str, personality_id: str, **_: bool) -> Personality:
             return Personality.model_validate_json(f'{{"id": "{SECRET}", "name": 5}}')
 
         client.repository.get = unreadable  # type: ignore[method-assign]
@@ -368,28 +447,440 @@ class TestList:
         assert client.get(f"?cursor={cursor}", authorizer=OTHER).status == 422
 
 
-class TestWhoMayCall:
-    @pytest.mark.parametrize("authorizer", [None, {}, {"tenant": ""}, {"scopes": SHOP["scopes"]}])
-    @pytest.mark.parametrize("method", ["GET", "POST"])
-    def test_nobody_is_not_signed_in(
-        self, client: Client, method: str, authorizer: Mapping[str, object] | None
-    ) -> None:
-        answer = client.send(method, "/api/personalities", body="{", authorizer=authorizer)
-        assert answer.status == 401
+class TestCharacter:
+    WHOLE: ClassVar[dict[str, Any]] = {
+        "name": "Marcel",
+        "description": "Laid-back.",
+        "traits": {
+            "warmth": 85,
+            "humour": 60,
+            "formality": 0,
+            "energy": 30,
+            "expertise": 100,
+            "words": ["patient", "dry wit"],
+        },
+        "greeting": "Hey, welcome in.\nTake your time.",
+        "system_prompt": "You are {name} of {shop}: {traits}. {{Braces}} stay. {description}"
+        "{greeting}{phrases}{language}",
+        "phrases": ["No rush.", "Start low, go slow."],
+        "lexicon": {"en": {"THC": "T H C"}, "fr-CA": {"CBD": "cé-bé-dé"}},
+    }
+
+    def test_is_kept_whole(self, client: Client) -> None:
+        answer = client.post(self.WHOLE)
+        assert answer.status == 201, answer.text
+        got = client.get("/marcel").json
+        assert {name: got[name] for name in self.WHOLE} == self.WHOLE
+
+    def test_is_neither_warm_nor_cold_when_nothing_is_said(self, client: Client) -> None:
+        traits = client.post({"name": "M"}).json["traits"]
+        assert traits.pop("words") == []
+        assert set(traits.values()) == {50}
+
+    def test_says_which_placeholders_there_are(self, client: Client) -> None:
+        answer = client.post({"name": "M", "system_prompt": "You are {nmae}."})
+        assert "{name}, {shop}" in answer.json["errors"][0]["message"]
+
+
+class TestReplace:
+    def test_what_is_left_out_is_as_if_it_never_was(self, client: Client) -> None:
+        client.post(TestCharacter.WHOLE)
+        client.clock.advance(60)
+        answer = client.put("/marcel", {"name": "Marcel II"})
+        assert (answer.status, answer.headers["etag"]) == (200, '"2"')
+        assert answer.json == client.get("/marcel").json
+        assert answer.json["greeting"] == ""
+        assert answer.json["version"] == 2
+        assert answer.json["id"] == "marcel"
+        assert datetime.fromisoformat(answer.json["created_at"]) == NOW
+        assert datetime.fromisoformat(answer.json["updated_at"]) == NOW + timedelta(minutes=1)
 
     @pytest.mark.parametrize(
-        ("method", "path", "scopes"),
+        ("body", "field"),
         [
-            ("GET", "", "personalities:write"),
-            ("GET", "/marcel", "speech:read"),
-            ("GET", "", ""),
-            ("GET", "", "personalities:readonly"),
-            ("POST", "", "personalities:read"),
+            ({}, "name"),
+            ({"name": "M", "id": "m"}, "id"),
+            ({"name": "M", "version": 1}, "version"),
+            (
+                {"name": "M", "voice_config": {"sample_path": "tenants/other/s.wav"}},
+                "voice_config.sample_path",
+            ),
+            *(({"name": "M", **body}, field) for body, field in BAD_CHARACTERS),
+            ([], "body"),
         ],
     )
-    def test_a_key_without_the_scope_may_not(
-        self, client: Client, method: str, path: str, scopes: str
+    def test_names_the_wrong_field(self, client: Client, body: object, field: str) -> None:
+        client.post({"name": "Marcel"})
+        answer = client.put("/marcel", body)
+        assert answer.status == 422
+        assert field in answer.fields
+        assert client.get("/marcel").json["version"] == 1
+
+    def test_makes_no_new_one(self, client: Client) -> None:
+        assert client.put("/marcel", {"name": "Marcel"}).status == 404
+
+
+class TestPatch:
+    def test_changes_what_it_names(self, client: Client) -> None:
+        before = client.post(TestCharacter.WHOLE).json
+        patch = {
+            "greeting": "Yo.",
+            "traits": {"warmth": 1},
+            "lexicon": {"en": {"THC": None, "g": "grams"}, "fr-CA": None},
+            "phrases": ["Only this."],
+            "description": None,
+        }
+        answer = client.patch("/marcel", patch)
+        assert answer.status == 200, answer.text
+        assert answer.json["greeting"] == "Yo."
+        assert answer.json["traits"] == {**before["traits"], "warmth": 1}
+        assert answer.json["lexicon"] == {"en": {"g": "grams"}}
+        assert answer.json["phrases"] == ["Only this."]
+        assert answer.json["description"] == ""
+        assert answer.json["system_prompt"] == before["system_prompt"]
+        assert (answer.json["version"], answer.headers["etag"]) == (2, '"2"')
+        assert client.get("/marcel").json == answer.json
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({"name": None}, "name"),
+            ({"id": "m"}, "id"),
+            ({"version": 5}, "version"),
+            ({"colour": "red"}, "colour"),
+            ({"voice_config": {"speed": 9}}, "voice_config.speed"),
+            ({"voice_config": {"speed": 1e400}}, "voice_config.speed"),
+            ({"voice_config": {"speed": float("nan")}}, "voice_config.speed"),
+            ({"voice_config": {"sample_path": "x"}}, "voice_config.sample_path"),
+            *((body, field) for body, field in BAD_CHARACTERS if None not in body.values()),
+            ([], "body"),
+            (None, "body"),
+            ("name", "body"),
+        ],
+    )
+    def test_names_the_wrong_field(self, client: Client, body: object, field: str) -> None:
+        client.post({"name": "Marcel"})
+        answer = client.patch("/marcel", body)
+        assert answer.status == 422
+        assert field in answer.fields
+        assert client.get("/marcel").json["version"] == 1
+
+    @pytest.mark.parametrize("body", [None, "", "{", b"\xff", "[" * 100_000, '{"a":' * 10_000])
+    def test_says_when_the_body_is_not_json(self, client: Client, body: str | bytes | None) -> None:
+        client.post({"name": "Marcel"})
+        answer = client.send("PATCH", "/api/personalities/marcel", body=body)
+        assert (answer.status, answer.fields) == (400, ["body"])
+
+    def test_is_applied_again_when_somebody_was_faster(self, client: Client) -> None:
+        client.post({"name": "Marcel"})
+        client.repository.overtaken = 5
+        answer = client.patch("/marcel", {"greeting": "Yo."})
+        assert (answer.status, answer.json["version"]) == (200, 2)
+
+    def test_gives_up_when_somebody_is_always_faster(self, client: Client) -> None:
+        client.post({"name": "Marcel"})
+        client.repository.overtaken = 1_000
+        assert client.patch("/marcel", {"greeting": "Yo."}).status == 409
+        assert client.get("/marcel").json["version"] == 1
+
+
+class TestConditions:
+    @pytest.fixture
+    def client(self) -> Client:
+        client = Client()
+        client.post({"name": "Marcel"})
+        client.patch("/marcel", {"greeting": "Yo."})
+        return client
+
+    WRITES: ClassVar[list[tuple[str, str, str | None]]] = [
+        ("PUT", "", '{"name": "M"}'),
+        ("PATCH", "", "{}"),
+        ("PUT", "/voice", "{}"),
+        ("DELETE", "", None),
+        ("POST", "/restore", None),
+    ]
+
+    @pytest.mark.parametrize(("method", "path", "body"), WRITES)
+    @pytest.mark.parametrize("tag", ['"1"', '"3"', 'W/"2"', '"02"', '"two"', '"1", "3"', '""'])
+    def test_a_stale_write_is_refused(
+        self, client: Client, method: str, path: str, body: str | None, tag: str
     ) -> None:
+        url = f"/api/personalities/marcel{path}"
+        answer = client.send(method, url, body=body, headers={"If-Match": tag})
+        assert (answer.status, answer.fields) == (412, ["if-match"])
+        assert client.get("/marcel").json["version"] == 2
+
+    @pytest.mark.parametrize(("method", "path", "body"), WRITES[:-1])
+    @pytest.mark.parametrize("tag", ['"2"', '"1", "2"', "*", ' "2" '])
+    def test_a_fresh_write_is_taken(
+        self, client: Client, method: str, path: str, body: str | None, tag: str
+    ) -> None:
+        url = f"/api/personalities/marcel{path}"
+        answer = client.send(method, url, body=body, headers={"if-match": tag})
+        assert (answer.status, answer.headers["etag"]) == (200, '"3"')
+
+    @pytest.mark.parametrize(("method", "path", "body"), WRITES)
+    @pytest.mark.parametrize("tag", ["2", "", '"2', "W/2", '"a b"', '"2",', "é"])
+    def test_what_is_no_tag_is_named(
+        self, client: Client, method: str, path: str, body: str | None, tag: str
+    ) -> None:
+        url = f"/api/personalities/marcel{path}"
+        answer = client.send(method, url, body=body, headers={"If-Match": tag})
+        assert (answer.status, answer.fields) == (422, ["if-match"])
+
+    def test_a_condition_holds_while_others_write(self, client: Client) -> None:
+        client.repository.overtaken = 3
+        answer = client.patch("/marcel", {"greeting": "Hey."}, headers={"If-Match": '"2"'})
+        assert (answer.status, answer.json["version"]) == (200, 3)
+
+    @pytest.mark.parametrize("path", ["/marcel", "/marcel/voice"])
+    @pytest.mark.parametrize("tag", ['"2"', 'W/"2"', '"1", "2"', "*"])
+    def test_what_is_known_is_not_sent(self, client: Client, path: str, tag: str) -> None:
+        answer = client.get(path, headers={"If-None-Match": tag})
+        assert (answer.status, answer.headers["etag"]) == (304, '"2"')
+
+    @pytest.mark.parametrize("path", ["/marcel", "/marcel/voice"])
+    @pytest.mark.parametrize("tag", ['"1"', "2", "", "nonsense"])
+    def test_what_is_new_is_sent(self, client: Client, path: str, tag: str) -> None:
+        answer = client.get(path, headers={"If-None-Match": tag})
+        assert (answer.status, answer.headers["etag"]) == (200, '"2"')
+
+
+class TestOnceOnly:
+    def test_a_repetition_has_the_same_answer(self, client: Client) -> None:
+        key = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
+        first = client.post({"name": "Marcel", "greeting": "Yo."}, headers=key)
+        client.patch("/marcel", {"greeting": "Hey."})
+        again = client.post({"greeting": "Yo.", "name": "Marcel"}, headers=key)
+        assert (first.status, again.status) == (201, 201)
+        assert again.text == first.text
+        assert again.headers["idempotent-replayed"] == "true"
+        assert "idempotent-replayed" not in first.headers
+        for name in ("location", "etag"):
+            assert again.headers[name] == first.headers[name]
+
+    def test_another_body_is_a_mistake(self, client: Client) -> None:
+        key = {"Idempotency-Key": "k"}
+        client.post({"name": "Marcel"}, headers=key)
+        answer = client.post({"name": "Zac"}, headers=key)
+        assert (answer.status, answer.fields) == (422, ["idempotency-key"])
+        assert client.get("/zac").status == 404
+
+    def test_another_tenants_key_is_another(self, client: Client) -> None:
+        key = {"Idempotency-Key": "k"}
+        client.post({"name": "Marcel"}, headers=key)
+        answer = client.post({"name": "Zac"}, headers=key, authorizer=OTHER)
+        assert answer.status == 201
+
+    def test_is_forgotten_after_a_day(self, client: Client) -> None:
+        key = {"Idempotency-Key": "k"}
+        client.post({"name": "Marcel"}, headers=key)
+        client.clock.advance(86400)
+        assert client.post({"name": "Zac"}, headers=key).status == 201
+
+    @pytest.mark.parametrize("key", ["", " ", "a b", "k" * 256, "é", "a\tb"])
+    def test_a_bad_key_is_named(self, client: Client, key: str) -> None:
+        answer = client.post({"name": "Marcel"}, headers={"Idempotency-Key": key})
+        assert (answer.status, answer.fields) == (422, ["idempotency-key"])
+
+
+class TestDelete:
+    def test_takes_it_away_and_says_until_when_it_can_come_back(self, client: Client) -> None:
+        client.post({"name": "Marcel"})
+        answer = client.delete("/marcel")
+        assert (answer.status, answer.headers["etag"]) == (200, '"2"')
+        until = (NOW + timedelta(days=30)).replace(microsecond=0)
+        assert datetime.fromisoformat(answer.json["restorable_until"]) == until
+        assert datetime.fromisoformat(answer.json["deleted_at"]) == NOW
+        assert client.get().json["personalities"] == []
+        for method, path in ROUTES[2:-1]:
+            body = "{}" if path.endswith("voice") else '{"name": "M"}'
+            assert client.send(method, f"/api/personalities{path}", body=body).status == 404
+        [listed] = client.get("?deleted=true").json["personalities"]
+        assert listed == answer.json
+
+    def test_its_id_is_kept_for_it(self, client: Client) -> None:
+        client.post({"name": "Marcel"})
+        client.delete("/marcel")
+        answer = client.post({"name": "Marcel"})
+        assert (answer.status, answer.fields) == (409, ["id"])
+        assert "restored" in answer.json["detail"]
+
+    def test_comes_back_as_it_was(self, client: Client) -> None:
+        before = client.post(TestCharacter.WHOLE).json
+        client.delete("/marcel")
+        client.clock.advance(30 * 86400 - 1)
+        answer = client.restore("/marcel")
+        assert (answer.status, answer.headers["etag"]) == (200, '"3"')
+        changed = {"version", "updated_at"}
+        assert {k: v for k, v in answer.json.items() if k not in changed} == {
+            k: v for k, v in before.items() if k not in changed
+        }
+        again = client.restore("/marcel")
+        assert (again.status, again.json) == (200, answer.json)
+        assert client.get("?deleted=true").json["personalities"] == []
+
+    def test_is_gone_after_thirty_days(self, client: Client) -> None:
+        client.post({"name": "Marcel"})
+        client.delete("/marcel")
+        client.clock.advance(30 * 86400)
+        assert client.restore("/marcel").status == 404
+        assert client.get("?deleted=true").json["personalities"] == []
+        assert client.post({"name": "Marcel"}).status == 201
+        versions = client.get("/marcel/versions").json["versions"]
+        assert [v["version"] for v in versions] == [1]
+
+    @pytest.mark.parametrize("path", ["/nobody", "/Marcel", "/%00"])
+    def test_what_is_not_there_cannot_be_restored(self, client: Client, path: str) -> None:
+        assert client.restore(path).status == 404
+
+
+class TestVoice:
+    def test_is_a_part_of_the_personality(self, client: Client) -> None:
+        made = client.post({"name": "Marcel", "greeting": "Yo."})
+        assert client.get("/marcel/voice").json == made.json["voice_config"]
+        answer = client.put("/marcel/voice", {"quality": "fast", "language": "fr"})
+        assert (answer.status, answer.headers["etag"]) == (200, '"2"')
+        assert (answer.json["quality"], answer.json["language"]) == ("fast", "fr")
+        after = client.get("/marcel").json
+        assert after["voice_config"] == answer.json == client.get("/marcel/voice").json
+        assert after["greeting"] == "Yo."
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({"speed": 0}, "speed"),
+            ({"sped": 1}, "sped"),
+            ({"advanced": {"tau": 1}}, "advanced.tau"),
+            ({"sample_path": "tenants/other/s.wav"}, "voice_config.sample_path"),
+            (None, "body"),
+        ],
+    )
+    def test_names_the_wrong_field(self, client: Client, body: object, field: str) -> None:
+        client.post({"name": "Marcel"})
+        answer = client.put("/marcel/voice", body)
+        assert (answer.status, answer.fields) == (422, [field])
+
+
+class TestVersions:
+    @pytest.fixture
+    def client(self) -> Client:
+        client = Client()
+        client.post({"name": "Marcel"})
+        for number in range(2, 6):
+            client.patch("/marcel", {"greeting": f"Number {number}."})
+        client.delete("/marcel")
+        client.restore("/marcel")
+        return client
+
+    def test_holds_every_write_the_newest_first(self, client: Client) -> None:
+        answer = client.get("/marcel/versions")
+        versions = answer.json["versions"]
+        assert [v["version"] for v in versions] == [7, 6, 5, 4, 3, 2, 1]
+        assert [v["deleted_at"] is None for v in versions][:3] == [True, False, True]
+        assert [v["greeting"] for v in versions][2:] == [
+            *(f"Number {number}." for number in (5, 4, 3, 2)),
+            "",
+        ]
+        assert versions[0] == client.get("/marcel").json
+
+    def test_goes_by_pages(self, client: Client) -> None:
+        seen, query = [], "?limit=3"
+        while query:
+            answer = client.get(f"/marcel/versions{query}")
+            seen += [v["version"] for v in answer.json["versions"]]
+            cursor = answer.json["next_cursor"]
+            query = f"?limit=3&cursor={cursor}" if cursor else ""
+        assert seen == [7, 6, 5, 4, 3, 2, 1]
+
+    @pytest.mark.parametrize(
+        ("query", "field"), [("limit=0", "limit"), ("limit=x", "limit"), ("cursor=x", "cursor")]
+    )
+    def test_refuses_a_bad_query(self, client: Client, query: str, field: str) -> None:
+        answer = client.get(f"/marcel/versions?{query}")
+        assert (answer.status, answer.fields) == (422, [field])
+
+
+class TestFilters:
+    @pytest.fixture
+    def client(self) -> Client:
+        client = Client()
+        for name, language, quality in (
+            ("Marcel", "en", "high"),
+            ("Shanté", "fr-CA", "fast"),
+            ("Shannon", "en-US", "fast"),
+        ):
+            client.post({"name": name, "voice_config": {"language": language, "quality": quality}})
+        client.post({"name": "Shadow"})
+        client.delete("/shadow")
+        return client
+
+    @pytest.mark.parametrize(
+        ("query", "ids"),
+        [
+            ("name=sha", ["shannon", "shante"]),
+            ("name=SHANT%C3%89", ["shante"]),
+            ("name=shante", ["shante"]),
+            ("language=en", ["marcel", "shannon"]),
+            ("language=fr", ["shante"]),
+            ("quality=fast&name=s&language=en", ["shannon"]),
+            ("deleted=true", ["shadow"]),
+            ("deleted=false", ["marcel", "shannon", "shante"]),
+            ("name=zz", []),
+        ],
+    )
+    def test_find(self, client: Client, query: str, ids: list[str]) -> None:
+        assert [p["id"] for p in client.get(f"?{query}").json["personalities"]] == ids
+
+    @pytest.mark.parametrize(
+        ("query", "field"),
+        [
+            ("name=", "name"),
+            ("name=" + "x" * 81, "name"),
+            ("name=%00", "name"),
+            ("language=", "language"),
+            ("language=english!", "language"),
+            ("quality=ultra", "quality"),
+            ("deleted=maybe", "deleted"),
+        ],
+    )
+    def test_refuse_nonsense(self, client: Client, query: str, field: str) -> None:
+        answer = client.get(f"?{query}")
+        assert (answer.status, answer.fields) == (422, [field])
+
+
+class TestWhoMayCall:
+    @pytest.mark.parametrize("authorizer", [None, {}, {"tenant": ""}, {"scopes": SHOP["scopes"]}])
+    @pytest.mark.parametrize(("method", "path"), ROUTES)
+    def test_nobody_is_not_signed_in(
+        self, client: Client, method: str, path: str, authorizer: Mapping[str, object] | None
+    ) -> None:
+        url = f"/api/personalities{path}"
+        answer = client.send(method, url, body="{", authorizer=authorizer)
+        assert answer.status == 401
+
+    @pytest.mark.parametrize(("method", "path"), ROUTES[2:])
+    def test_another_tenants_is_as_good_as_absent(
+        self, client: Client, method: str, path: str
+    ) -> None:
+        client.post({"name": "Marcel"}, authorizer=OTHER)
+        body = {"PUT": '{"name": "M"}', "PATCH": '{"name": "M"}'}.get(method, "")
+        body = "{}" if path.endswith("voice") else body
+        theirs = client.send(method, f"/api/personalities{path}", body=body)
+        absent = client.send(
+            method, f"/api/personalities{path.replace('marcel', 'nobody')}", body=body
+        )
+        assert theirs.status == 404
+        assert theirs.text == absent.text
+        assert client.get("/marcel", authorizer=OTHER).json["version"] == 1
+
+    @pytest.mark.parametrize(("method", "path"), ROUTES)
+    @pytest.mark.parametrize("scopes", ["", "speech:read", "personalities:readonly", None])
+    def test_a_key_without_the_scope_may_not(
+        self, client: Client, method: str, path: str, scopes: str | None
+    ) -> None:
+        if scopes is None:
+            scopes = f"personalities:{'write' if method == 'GET' else 'read'}"
         answer = client.send(
             method,
             f"/api/personalities{path}",
@@ -409,12 +900,24 @@ class TestElsewhere:
         answer = client.send("POST", "/api/personalities/", body='{"name": "M"}')
         assert answer.headers["location"] == "/prod/api/personalities/m"
 
-    @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
-    def test_other_methods_are_told_which_there_are(self, client: Client, method: str) -> None:
-        answer = client.send(method, "/api/personalities")
-        assert (answer.status, answer.headers["allow"]) == (405, "GET, POST")
-        answer = client.send(method, "/api/personalities/marcel")
-        assert (answer.status, answer.headers["allow"]) == (405, "GET")
+    @pytest.mark.parametrize(
+        ("path", "allowed"),
+        [
+            ("", "GET, POST"),
+            ("/marcel", "GET, PUT, PATCH, DELETE"),
+            ("/marcel/voice", "GET, PUT"),
+            ("/marcel/versions", "GET"),
+            ("/marcel/restore", "POST"),
+        ],
+    )
+    def test_other_methods_are_told_which_there_are(
+        self, client: Client, path: str, allowed: str
+    ) -> None:
+        for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"} - set(
+            allowed.split(", ")
+        ):
+            answer = client.send(method, f"/api/personalities{path}")
+            assert (answer.status, answer.headers["allow"]) == (405, allowed)
 
 
 class TestTrouble:
@@ -444,7 +947,7 @@ class TestTrouble:
     def test_the_unforeseen_is_logged_without_the_customers_words(
         self, client: Client, caplog: pytest.LogCaptureFixture
     ) -> None:
-        def explode(personality: Personality) -> None:
+        def explode(personality: Personality, _: object) -> None:
             raise RuntimeError(personality.description)
 
         client.repository.create = explode  # type: ignore[method-assign]
@@ -484,6 +987,10 @@ _NEARLY = st.fixed_dictionaries(
         "id": _JSON | st.from_regex(r"[a-z0-9-]{1,64}"),
         "description": _JSON,
         "voice_config": _JSON | st.dictionaries(st.sampled_from(_FIELDS), _JSON),
+        "traits": _JSON | st.dictionaries(st.sampled_from(("warmth", "words")), _JSON),
+        "system_prompt": st.text(alphabet="{}names!:[.]", max_size=12),
+        "phrases": st.lists(st.text(max_size=4), max_size=4),
+        "lexicon": _JSON | st.dictionaries(st.sampled_from(("en", "EN", "fr")), _JSON),
     },
 )
 
@@ -497,6 +1004,16 @@ class TestAnything:
         assert answer.status in (201, 400, 422)
         if answer.status == 201:
             assert client.get(f"/{answer.json['id']}").json == answer.json
+
+    @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=300)
+    @given(_JSON | _NEARLY)
+    def test_no_patch_breaks_it(self, patch: object) -> None:
+        client = Client()
+        before = client.post(TestCharacter.WHOLE)
+        answer = client.patch("/marcel", patch)
+        assert answer.status in (200, 400, 422)
+        after = client.get("/marcel")
+        assert after.json == (answer.json if answer.status == 200 else before.json)
 
     @settings(deadline=None)
     @given(st.binary(max_size=200) | st.text(max_size=200))

@@ -360,6 +360,16 @@ async def test_an_unknown_personality_is_not_found(client: httpx.AsyncClient) ->
     assert fields(answer) == {"personality"}
 
 
+async def test_a_deleted_personality_does_not_speak(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    marcel = house.personalities.get("demo", "marcel")
+    house.personalities.replace(marcel, marcel.deleted(NOW))
+    answer = await client.post(SPEAK, json={"text": "Hi.", "personality": "marcel"})
+    assert answer.status_code == 404
+    assert fields(answer) == {"personality"}
+
+
 async def test_another_tenant_s_things_are_not_there(house: House) -> None:
     async with signed_in(house.app) as ours:
         await ours.post(SPEAK, json={"text": "Hi.", "personality": "marcel"})

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from voice_gateway.domain.errors import RequestError
 
 PERSONALITY: Final = "PERSONALITY#"
+HISTORY: Final = "HISTORY#"
+ONCE_ONLY: Final = "ONCE#"
 RECEIPT: Final = "RECEIPT#"
 API_KEY: Final = "KEY#"
 

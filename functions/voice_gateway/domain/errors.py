@@ -7,7 +7,9 @@ VoiceGatewayError
 │   ├── UnauthorizedError        no usable identity came with the request
 │   ├── ForbiddenError           a good identity, without the right to do this
 │   ├── NotFoundError            no such thing, or not the caller's
-│   └── ConflictError            it exists already, or was changed meanwhile
+│   ├── ConflictError            it exists already
+│   ├── StaleWriteError          somebody else wrote in between: read again, then write
+│   └── PreconditionFailedError  the caller meant another version than there is
 ├── ProviderError                one provider could not speak: the next one may
 ├── AllProvidersFailedError      the whole chain could not speak
 └── StorageUnavailableError      the table did not answer: retry later
@@ -63,7 +65,21 @@ class NotFoundError(RequestError):
 
 
 class ConflictError(RequestError):
-    """It exists already, or someone else changed it meanwhile."""
+    """It exists already."""
+
+
+class StaleWriteError(RequestError):
+    """Somebody else wrote between the reading and the writing; nothing of this write was kept.
+
+    Whoever reads again may write again; it reaches the caller only when that went on for too long.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("Others keep changing this at the same time; nothing was written.")
+
+
+class PreconditionFailedError(RequestError):
+    """The caller meant another version than there is."""
 
 
 class FailureReason(StrEnum):

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import datetime
-from typing import Annotated, Final
+from datetime import datetime, timedelta
+from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from voice_gateway.domain.chain import PROVIDER_NAMES, Quality
+from voice_gateway.domain.character import (
+    Description,
+    Greeting,
+    Lexicon,
+    PersonalityName,
+    Phrases,
+    SystemPrompt,
+    Traits,
+)
+from voice_gateway.domain.language import LanguageTag
 
 PERSONALITY_ID_PATTERN: Final = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$"
-LANGUAGE_PATTERN: Final = r"^[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*$"
 VOICE_NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.+/-]*$"
 """Names of voices reach HTTP headers and C libraries: nothing but what such names are made of."""
 SPEED_MIN: Final = 0.25
 SPEED_MAX: Final = 4.0
 PITCH_MAX_SEMITONES: Final = 12.0
+RESTORABLE_FOR: Final = timedelta(days=30)
+"""How long a deleted personality can be brought back; after that it is gone."""
+SUPERSEDED_KEPT_FOR: Final = timedelta(days=90)
+"""How long the history holds a version that is no longer the last one."""
 
 
 def _known_provider(name: str) -> str:
@@ -34,7 +47,6 @@ def _no_repeats(chain: tuple[str, ...]) -> tuple[str, ...]:
 
 ProviderName = Annotated[str, AfterValidator(_known_provider)]
 PersonalityId = Annotated[str, StringConstraints(pattern=PERSONALITY_ID_PATTERN)]
-LanguageTag = Annotated[str, StringConstraints(pattern=LANGUAGE_PATTERN, max_length=35)]
 Speed = Annotated[float, Field(ge=SPEED_MIN, le=SPEED_MAX, allow_inf_nan=False)]
 Pitch = Annotated[
     float, Field(ge=-PITCH_MAX_SEMITONES, le=PITCH_MAX_SEMITONES, allow_inf_nan=False)
@@ -81,19 +93,62 @@ class VoiceConfig(BaseModel):
     """Provider → the name of the voice to speak with there."""
 
 
-class Personality(BaseModel):
-    """A named character of one tenant."""
+class Character(BaseModel):
+    """All that an owner decides of a personality: what is written and replaced as a whole."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: PersonalityName
+    description: Description = ""
+    traits: Traits = Traits()
+    greeting: Greeting = ""
+    """What it says first."""
+    system_prompt: SystemPrompt = ""
+    """Tells a language model who it is; see `PROMPT_PLACEHOLDERS`."""
+    phrases: Phrases = ()
+    """What it says often: spoken once, ahead of time."""
+    lexicon: Lexicon = Field(default_factory=dict)
+    voice_config: VoiceConfig = VoiceConfig()
+
+
+class Personality(Character):
+    """A named character of one tenant, in one of its versions."""
 
     id: PersonalityId
     tenant_id: str
-    name: str
-    description: str = ""
-    voice_config: VoiceConfig = VoiceConfig()
     version: int = Field(default=1, ge=1)
+    """Each accepted write is one more."""
     created_at: datetime
     updated_at: datetime
+    deleted_at: datetime | None = None
+
+    @property
+    def restorable_until(self) -> datetime | None:
+        """When a deleted one is gone for good, in whole seconds as the table counts them."""
+        if self.deleted_at is None:
+            return None
+        return (self.deleted_at + RESTORABLE_FOR).replace(microsecond=0)
+
+    def is_gone(self, now: datetime) -> bool:
+        """Whether it was deleted so long ago that nobody can bring it back."""
+        until = self.restorable_until
+        return until is not None and until <= now
+
+    def rewritten(self, character: Character, now: datetime) -> Self:
+        """The next version, with another character."""
+        written = {name: getattr(character, name) for name in Character.model_fields}
+        return self._next(now, **written)
+
+    def deleted(self, now: datetime) -> Self:
+        """The next version, which is deleted."""
+        return self._next(now, deleted_at=now)
+
+    def restored(self, now: datetime) -> Self:
+        """The next version, which is there again."""
+        return self._next(now, deleted_at=None)
+
+    def _next(self, now: datetime, **changes: object) -> Self:
+        return self.model_copy(update={**changes, "version": self.version + 1, "updated_at": now})
 
 
 def slug(name: str) -> str:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, JsonValue, RootModel, ValidationError
 
 from voice_gateway.domain.errors import ForbiddenError, TooLargeError, UnauthorizedError
 from voice_gateway.domain.limits import MAX_BODY_BYTES
+from voice_gateway.domain.merge_patch import merge_patch
 from voice_gateway.http_errors import RefusedRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _M = TypeVar("_M", bound=BaseModel)
+
+
+class _Patch(RootModel[dict[str, JsonValue]]):
+    """Any JSON object."""
 
 
 def tenant_with(scope: str, request_context: Mapping[str, Any]) -> str:
@@ -54,6 +60,26 @@ def parse_body(model: type[_M], body: bytes) -> _M:
         return model.model_validate_json(body, strict=True)
     except ValidationError as error:
         raise RefusedRequestError(error) from None
+
+
+def parse_patch(model: type[_M], body: bytes) -> Callable[[BaseModel], _M]:
+    """Reads a JSON merge patch (RFC 7396) of a document that fits the model.
+
+    Returns:
+        Applies it: makes the patched model of the present one, or raises RefusedRequestError when
+        the whole would not fit.
+
+    Raises:
+        TooLargeError: It is longer than anybody needs.
+        RefusedRequestError: It is no JSON object.
+    """
+    patch = parse_body(_Patch, body).root
+
+    def patched(present: BaseModel) -> _M:
+        document = present.model_dump(mode="json", include=set(model.model_fields))
+        return parse_body(model, json.dumps(merge_patch(document, patch)).encode())
+
+    return patched
 
 
 def parse_query(model: type[_M], query: Mapping[str, str]) -> _M:

@@ -6,10 +6,24 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from voice_gateway import bootstrap
-from voice_gateway.api_models import PageQuery, PersonalityBody, PersonalityPage, PersonalityView
+from voice_gateway.api_models import PersonalitiesQuery, PersonalityBody, PersonalityPage
+from voice_gateway.domain.idempotency import OnceOnly
+from voice_gateway.domain.personality import Character
+from voice_gateway.handlers.conditions import expected_versions, idempotency_key
+from voice_gateway.handlers.personality_parts import (
+    ONE,
+    READ,
+    WRITE,
+    bind_history,
+    bind_voice,
+    send_version,
+    unless_known,
+)
 from voice_gateway.handlers.rest import (
+    header,
     new_app,
     read_body,
+    read_patch,
     read_query,
     refuse_other_methods,
     send,
@@ -24,45 +38,75 @@ if TYPE_CHECKING:
     from voice_gateway.services.personalities import PersonalityService
 
 _ALL: Final = "/api/personalities"
-_ONE: Final = "/api/personalities/<personality_id>"
-_READ: Final = "personalities:read"
-_WRITE: Final = "personalities:write"
 
 
 def create_app(service: PersonalityService) -> APIGatewayRestResolver:
     """Binds the routes to the service."""
     app = new_app()
+    _bind_all(app, service)
+    _bind_one(app, service)
+    bind_voice(app, service)
+    bind_history(app, service)
+    return app
 
+
+def _bind_all(app: APIGatewayRestResolver, service: PersonalityService) -> None:
     @app.get(_ALL)
     def list_personalities() -> Response[str]:
-        tenant_id = tenant_of(app.current_event, _READ)
-        query = read_query(app.current_event, PageQuery)
-        page, cursor = service.list(tenant_id, limit=query.limit, cursor=query.cursor)
+        tenant_id = tenant_of(app.current_event, READ)
+        query = read_query(app.current_event, PersonalitiesQuery)
+        page, cursor = service.list(
+            tenant_id, limit=query.limit, cursor=query.cursor, wanted=query.wanted()
+        )
         return send(PersonalityPage.of(page, cursor))
 
     @app.post(_ALL)
     def create_personality() -> Response[str]:
-        tenant_id = tenant_of(app.current_event, _WRITE)
+        tenant_id = tenant_of(app.current_event, WRITE)
+        key = idempotency_key(header(app.current_event, "idempotency-key"))
         body = read_body(app.current_event, PersonalityBody)
-        made = service.create(
-            tenant_id,
-            name=body.name,
-            personality_id=body.id,
-            description=body.description,
-            voice_config=body.voice_config,
-        )
+        once = OnceOnly(key, body.fingerprint()) if key else None
+        made, replayed = service.create(tenant_id, body, personality_id=body.id, once=once)
         # The caller's own path: it begins with the stage where no domain name hides it.
         here = app.current_event.request_context.path.rstrip("/")
-        return send(PersonalityView.of(made), 201, {"Location": f"{here}/{made.id}"})
-
-    @app.get(_ONE)
-    def get_personality(personality_id: str) -> Response[str]:
-        tenant_id = tenant_of(app.current_event, _READ)
-        return send(PersonalityView.of(service.get(tenant_id, personality_id)))
+        answer = send_version(made, status=201)
+        answer.headers["Location"] = f"{here}/{made.id}"
+        if replayed:
+            answer.headers["Idempotent-Replayed"] = "true"
+        return answer
 
     refuse_other_methods(app, _ALL, allowed=("GET", "POST"))
-    refuse_other_methods(app, _ONE, allowed=("GET",))
-    return app
+
+
+def _bind_one(app: APIGatewayRestResolver, service: PersonalityService) -> None:
+    @app.get(ONE)
+    def get_personality(personality_id: str) -> Response[str]:
+        tenant_id = tenant_of(app.current_event, READ)
+        return unless_known(app, service.get(tenant_id, personality_id))
+
+    @app.put(ONE)
+    def replace_personality(personality_id: str) -> Response[str]:
+        tenant_id = tenant_of(app.current_event, WRITE)
+        expected = expected_versions(header(app.current_event, "if-match"))
+        body = read_body(app.current_event, Character)
+        return send_version(
+            service.change(tenant_id, personality_id, lambda _: body, expected=expected)
+        )
+
+    @app.patch(ONE)
+    def change_personality(personality_id: str) -> Response[str]:
+        tenant_id = tenant_of(app.current_event, WRITE)
+        expected = expected_versions(header(app.current_event, "if-match"))
+        patched = read_patch(app.current_event, Character)
+        return send_version(service.change(tenant_id, personality_id, patched, expected=expected))
+
+    @app.delete(ONE)
+    def delete_personality(personality_id: str) -> Response[str]:
+        tenant_id = tenant_of(app.current_event, WRITE)
+        expected = expected_versions(header(app.current_event, "if-match"))
+        return send_version(service.delete(tenant_id, personality_id, expected=expected))
+
+    refuse_other_methods(app, ONE, allowed=("GET", "PUT", "PATCH", "DELETE"))
 
 
 @cache

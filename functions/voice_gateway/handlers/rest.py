@@ -12,13 +12,13 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.logging import correlation_paths
 from pydantic import BaseModel
 
-from voice_gateway.handlers.incoming import parse_body, parse_query, tenant_with
+from voice_gateway.handlers.incoming import parse_body, parse_patch, parse_query, tenant_with
 from voice_gateway.http_errors import PROBLEM_JSON, Problem, problem_for, problem_for_status
 from voice_gateway.observability import log_failure, logger
 from voice_gateway.settings import BrowserSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -89,6 +89,23 @@ def read_body(event: APIGatewayProxyEvent, model: type[_M]) -> _M:
 def read_query(event: APIGatewayProxyEvent, model: type[_M]) -> _M:
     """Reads the query string; see `parse_query`."""
     return parse_query(model, event.raw_event.get("queryStringParameters") or {})
+
+
+def read_patch(event: APIGatewayProxyEvent, model: type[_M]) -> Callable[[BaseModel], _M]:
+    """Reads a JSON merge patch; see `parse_patch`."""
+    return parse_patch(model, _body_bytes(event))
+
+
+def header(event: APIGatewayProxyEvent, name: str) -> str | None:
+    """Reads a header, whatever its case; lines of the same name are one list."""
+    lines: Mapping[str, list[str]] = event.raw_event.get("multiValueHeaders") or {}
+    found = [value for key, values in lines.items() if key.lower() == name for value in values]
+    return ", ".join(found) if found else None
+
+
+def send_nothing_new(headers: dict[str, str | list[str]]) -> Response[str]:
+    """Says that the caller has it already."""
+    return Response(304, None, "", headers)
 
 
 def send(

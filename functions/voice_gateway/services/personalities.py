@@ -3,66 +3,82 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING
 
-from voice_gateway.domain.errors import InvalidRequestError, NotFoundError
+from voice_gateway.domain.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    PreconditionFailedError,
+)
+from voice_gateway.domain.listing import PersonalityFilter
 from voice_gateway.domain.personality import (
     PERSONALITY_ID_PATTERN,
+    Character,
     Personality,
     VoiceConfig,
     slug,
 )
+from voice_gateway.services.optimistic import until_written
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
 
+    from voice_gateway.domain.idempotency import OnceOnly
     from voice_gateway.ports import Clock, PersonalityRepository
 
 
 class PersonalityService:
-    """Creates and finds personalities, each tenant's own."""
+    """Creates, finds, changes and deletes personalities, each tenant's own."""
 
-    def __init__(self, repository: PersonalityRepository, clock: Clock) -> None:
+    def __init__(
+        self,
+        repository: PersonalityRepository,
+        clock: Clock,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._repository = repository
         self._clock = clock
+        self._sleep = sleep
 
     def create(
         self,
         tenant_id: str,
+        character: Character,
         *,
-        name: str,
         personality_id: str | None = None,
-        description: str = "",
-        voice_config: VoiceConfig | None = None,
-    ) -> Personality:
+        once: OnceOnly | None = None,
+    ) -> tuple[Personality, bool]:
         """Makes a new personality.
 
         Args:
             tenant_id: Whose it is.
-            name: What people call it.
+            character: Who it is.
             personality_id: How the API calls it; taken from the name when left out.
-            description: Its character.
-            voice_config: How it sounds.
+            once: Makes it once, however often the request comes.
+
+        Returns:
+            It, in its first version, and whether it was this request's repetition.
 
         Raises:
-            InvalidRequestError: The name gives no id, or the sample is not the tenant's.
-            ConflictError: The tenant has one with this id.
+            InvalidRequestError: The name gives no id, the sample is not the tenant's, or `once`
+                was another request.
+            ConflictError: The tenant has one with this id, deleted perhaps.
+            StaleWriteError: Others kept writing it.
             StorageUnavailableError: The table did not answer.
         """
-        voice_config = voice_config or VoiceConfig()
-        _refuse_foreign_sample(tenant_id, voice_config)
+        _refuse_foreign_sample(tenant_id, character.voice_config)
         now = self._clock.now()
         personality = Personality(
-            id=personality_id or _id_from(name),
+            **{name: getattr(character, name) for name in Character.model_fields},
+            id=personality_id or _id_from(character.name),
             tenant_id=tenant_id,
-            name=name,
-            description=description,
-            voice_config=voice_config,
             created_at=now,
             updated_at=now,
         )
-        self._repository.create(personality)
-        return personality
+        earlier = until_written(lambda: self._repository.create(personality, once), self._sleep)
+        return (personality, False) if earlier is None else (earlier, True)
 
     def get(self, tenant_id: str, personality_id: str) -> Personality:
         """Fetches one.
@@ -71,12 +87,15 @@ class PersonalityService:
             NotFoundError: The tenant has none with this id.
             StorageUnavailableError: The table did not answer.
         """
-        if not re.fullmatch(PERSONALITY_ID_PATTERN, personality_id):
-            raise NotFoundError("There is no personality with this id.")
-        return self._repository.get(tenant_id, personality_id)
+        return self._find(tenant_id, personality_id)
 
     def list(
-        self, tenant_id: str, *, limit: int, cursor: str | None = None
+        self,
+        tenant_id: str,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        wanted: PersonalityFilter | None = None,
     ) -> tuple[Sequence[Personality], str | None]:
         """Lists by id, a page at a time.
 
@@ -87,7 +106,105 @@ class PersonalityService:
             InvalidRequestError: The cursor is not one of ours.
             StorageUnavailableError: The table did not answer.
         """
-        return self._repository.list(tenant_id, limit=limit, cursor=cursor)
+        wanted = wanted or PersonalityFilter()
+        return self._repository.list(tenant_id, limit=limit, cursor=cursor, wanted=wanted)
+
+    def versions(
+        self, tenant_id: str, personality_id: str, *, limit: int, cursor: str | None = None
+    ) -> tuple[Sequence[Personality], str | None]:
+        """Lists what it is and was, the newest version first, a page at a time.
+
+        Returns:
+            The page, and the cursor of the next one (None at the end).
+
+        Raises:
+            NotFoundError: The tenant has none with this id.
+            InvalidRequestError: The cursor is not one of this history's.
+            StorageUnavailableError: The table did not answer.
+        """
+        personality = self._find(tenant_id, personality_id)
+        return self._repository.versions(personality, limit=limit, cursor=cursor)
+
+    def change(
+        self,
+        tenant_id: str,
+        personality_id: str,
+        change: Callable[[Character], Character],
+        *,
+        expected: Collection[int] | None = None,
+    ) -> Personality:
+        """Writes the next version.
+
+        Args:
+            tenant_id: Whose it is.
+            personality_id: Which one.
+            change: Makes the next character of the present one; asked again whenever somebody
+                else wrote in between, so that no write is lost.
+            expected: The versions that the caller knows of; None takes any.
+
+        Raises:
+            NotFoundError: The tenant has none with this id.
+            PreconditionFailedError: It is in another version than expected.
+            InvalidRequestError: The sample is not the tenant's.
+            StaleWriteError: Others kept writing it.
+            StorageUnavailableError: The table did not answer.
+        """
+
+        def rewritten(present: Personality) -> Personality:
+            character = change(present)
+            _refuse_foreign_sample(tenant_id, character.voice_config)
+            return present.rewritten(character, self._clock.now())
+
+        return self._write(tenant_id, personality_id, rewritten, expected)
+
+    def delete(
+        self, tenant_id: str, personality_id: str, *, expected: Collection[int] | None = None
+    ) -> Personality:
+        """Takes it away; it can be restored for a while. Raises as `change` does."""
+
+        def deleted(present: Personality) -> Personality:
+            return present.deleted(self._clock.now())
+
+        return self._write(tenant_id, personality_id, deleted, expected)
+
+    def restore(
+        self, tenant_id: str, personality_id: str, *, expected: Collection[int] | None = None
+    ) -> Personality:
+        """Brings a deleted one back; one that is there stays as it is. Raises as `change` does."""
+
+        def restored(present: Personality) -> Personality:
+            return present if present.deleted_at is None else present.restored(self._clock.now())
+
+        return self._write(tenant_id, personality_id, restored, expected, with_deleted=True)
+
+    def _write(
+        self,
+        tenant_id: str,
+        personality_id: str,
+        step: Callable[[Personality], Personality],
+        expected: Collection[int] | None,
+        *,
+        with_deleted: bool = False,
+    ) -> Personality:
+        def attempt() -> Personality:
+            present = self._find(tenant_id, personality_id, with_deleted=with_deleted)
+            if expected is not None and present.version not in expected:
+                raise PreconditionFailedError(
+                    f"It is in version {present.version} by now.", field="if-match"
+                )
+            after = step(present)
+            if after is not present:
+                self._repository.replace(present, after)
+            return after
+
+        return until_written(attempt, self._sleep)
+
+    def _find(
+        self, tenant_id: str, personality_id: str, *, with_deleted: bool = False
+    ) -> Personality:
+        if not re.fullmatch(PERSONALITY_ID_PATTERN, personality_id):
+            raise NotFoundError("There is no personality with this id.")
+        return self._repository.get(tenant_id, personality_id, with_deleted=with_deleted)
 
 
 def _id_from(name: str) -> str:
