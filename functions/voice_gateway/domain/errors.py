@@ -7,7 +7,8 @@ VoiceGatewayError
 │   ├── UnauthorizedError        no usable identity came with the request
 │   ├── ForbiddenError           a good identity, without the right to do this
 │   ├── NotFoundError            no such thing, or not the caller's
-│   └── ConflictError            it exists already, or was changed meanwhile
+│   ├── ConflictError            it exists already, or was changed meanwhile
+│   └── InvalidSampleError       the bytes are no usable recording
 ├── ProviderError                one provider could not speak: the next one may
 ├── AllProvidersFailedError      the whole chain could not speak
 └── StorageUnavailableError      the table did not answer: retry later
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from voice_gateway.domain.receipt import Attempt
+    from voice_gateway.domain.samples.report import Finding
 
 
 class VoiceGatewayError(Exception):
@@ -64,6 +66,18 @@ class NotFoundError(RequestError):
 
 class ConflictError(RequestError):
     """It exists already, or someone else changed it meanwhile."""
+
+
+class InvalidSampleError(RequestError):
+    """The bytes are no usable recording.
+
+    Attributes:
+        finding: What is wrong with them, and what to do about it.
+    """
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.advice, field="sample")
+        self.finding = finding
 
 
 class FailureReason(StrEnum):
