@@ -77,7 +77,8 @@ class SampleDecoder(Protocol):
     def decode(self, source: bytes | BinaryIO) -> DecodedSample:
         """Decodes a recording, within the bounds of `domain/samples/requirements`.
 
-        Memory stays bounded whatever the bytes claim, and every value of the result is finite.
+        Memory stays bounded whatever the bytes claim, and every value of the result is finite
+        and near full scale.
 
         Raises:
             InvalidSampleError: It is no usable recording, and why.

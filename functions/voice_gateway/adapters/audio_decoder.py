@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BLOCK_FRAMES: Final = 1 << 16
+_HIGHEST: Final = 100.0
+"""Full scale is 1. Floats may go beyond it; 40 dB beyond is no recording, and squares overflow."""
 _HEAD_BYTES: Final = 64
 _CONTAINERS: Final = {"WAV": "wav", "WAVEX": "wav", "FLAC": "flac", "MP3": "mp3", "OGG": "ogg"}
 _BITS: Final = {
@@ -110,10 +112,11 @@ def _read(file: soundfile.SoundFile) -> DecodedSample:
         frames += len(block)
         if frames > most:
             raise _too_long(frames / rate, most / rate)
-        if not np.isfinite(block).all():
+        # NaN is in no relation to anything, so it fails this too.
+        if not (np.abs(block) <= _HIGHEST).all():
             raise _refusal(
                 FindingCode.NOT_A_NUMBER,
-                "The file holds values that are no numbers: export it again as 16-bit WAV.",
+                "The file holds values that are no sound: export it again as 16-bit WAV.",
             )
         blocks.append(np.ascontiguousarray(block.T))
     if frames == 0:

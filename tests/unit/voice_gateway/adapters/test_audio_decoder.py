@@ -131,8 +131,8 @@ def test_a_flac_that_was_cut_off_is_refused() -> None:
     assert refused(whole[: len(whole) // 2]).code in (FindingCode.TRUNCATED, FindingCode.DAMAGED)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_no_number_is_refused(value: float) -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -3e38])
+def test_what_is_no_sound_is_refused(value: float) -> None:
     samples = voice(3).copy()
     samples[70_000] = value
     assert refused(encoded(samples, subtype="FLOAT")).code is FindingCode.NOT_A_NUMBER
