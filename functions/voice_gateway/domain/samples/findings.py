@@ -32,8 +32,8 @@ _SILENCE: Final = ((0.8, Severity.MAJOR), (0.5, Severity.MINOR))
 _QUIET: Final = ((-45.0, Severity.MAJOR), (-32.0, Severity.MINOR))
 _LOUD: Final = -12.0
 _NOISE_FLOOR: Final = -45.0
-_NARROW_HIDDEN: Final = 20.0
-"""dB of SNR under which noise may hide the upper bands: then only a telephone's edge is certain."""
+_HIDDEN: Final = {Severity.FATAL: 15.0, Severity.MINOR: 20.0}
+"""dB of SNR under which noise may hide the bands in question: then the noise alone is reported."""
 _PITCH_APART: Final = 5.0
 _LOW_ENERGY_LEAST: Final = 0.2
 
@@ -137,7 +137,7 @@ def _sound(m: Measurements) -> Iterator[Finding]:
             advice="The pauses are not quiet: switch off fans, music and traffic behind windows.",
         )
     severity = _below(m.bandwidth, _BANDWIDTH)
-    if severity is Severity.FATAL or (severity is not None and m.snr >= _NARROW_HIDDEN):
+    if severity is not None and m.snr >= _HIDDEN[severity]:
         yield Finding(
             code=FindingCode.NARROW_BAND,
             severity=severity,

@@ -121,6 +121,7 @@ def test_the_heaviest_finding_gives_the_reason() -> None:
 def test_noise_may_hide_the_upper_bands_but_not_a_telephone() -> None:
     assert [f.code for f in report(snr=15.0, bandwidth=6_000.0).findings] == ["noise"]
     assert "narrow_band" in [f.code for f in report(snr=15.0, bandwidth=4_000.0).findings]
+    assert [f.code for f in report(snr=10.0, bandwidth=4_000.0).findings] == ["noise"]
 
 
 def test_where_nobody_speaks_there_is_nothing_else_to_say() -> None:
