@@ -226,7 +226,9 @@ def page(made: list[Row], inspected: float, prepared: float) -> str:
         f"({len(material.VOICES)} voices, {len(material.SENTENCES)} sentences, "
         f"{SECONDS[0]:g} to {SECONDS[1]:g} s, {', '.join(map(str, RATES))} Hz), and each defect is "
         "added in a known amount, from one seed. Real rooms and real people differ: the figures "
-        "say that the measurements measure, not that every bad recording is caught.",
+        "say that the measurements measure, not that every bad recording is caught. The bounds "
+        "were set on material of the same kind, and its pauses are digital silence. Where none of "
+        "n samples was missed, the miss rate is below 3/n with 95 % confidence, and not zero.",
         "",
         "## Found and falsely found",
         "",
