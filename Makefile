@@ -49,7 +49,7 @@ start stop: $(READY) ## Start or stop PART= alone (triton, aws, gateway)
 
 ##@ Work on it
 
-.PHONY: setup check fix test template requirements bench
+.PHONY: setup check fix test template requirements bench sample-report
 setup: $(READY) ## Make .venv with everything but torch
 	@echo "ready: $(BIN)"
 check: $(READY) ## Format, lint and types
@@ -65,6 +65,8 @@ template: $(READY) ## Check template.yaml in all ways, and build it
 	@$(BIN)/python scripts/check_template.py
 bench: $(READY) ## What the road costs over Piper alone; ROUNDS= (30)
 	@PYTHONPATH=scripts/stack $(BIN)/python scripts/bench.py --rounds $(or $(ROUNDS),30)
+sample-report: $(READY) ## Measure the sample report on known defects (docs/sample-quality.md)
+	@$(BIN)/python scripts/sample_report.py
 requirements: $(READY) ## Write the requirements files anew from uv.lock and the .in files
 	@$(BIN)/python scripts/export_requirements.py
 

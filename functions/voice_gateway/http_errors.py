@@ -12,6 +12,7 @@ from voice_gateway.domain.errors import (
     FailureReason,
     ForbiddenError,
     InvalidRequestError,
+    InvalidSampleError,
     NotFoundError,
     PreconditionFailedError,
     ProviderError,
@@ -34,6 +35,7 @@ _FIELD_PATH_SHOWN: Final = 120
 
 _STATUS: Final[Mapping[type[RequestError], int]] = {
     InvalidRequestError: 422,
+    InvalidSampleError: 422,
     TooLargeError: 413,
     UnauthorizedError: 401,
     ForbiddenError: 403,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
     from datetime import datetime
+    from typing import BinaryIO
 
     import numpy as np
     from numpy.typing import NDArray
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from voice_gateway.domain.listing import PersonalityFilter
     from voice_gateway.domain.personality import Personality
     from voice_gateway.domain.receipt import Attempt, Receipt
+    from voice_gateway.domain.samples.signal import DecodedSample
     from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk, SpeechRequest
 
 
@@ -68,6 +70,35 @@ class AudioEncoderFactory(Protocol):
 
     def __call__(self, audio_format: AudioFormat, sample_rate: int) -> AudioEncoder:
         """Makes one that gives out `audio_format` at `sample_rate` Hz, mono."""
+        ...
+
+
+class SampleDecoder(Protocol):
+    """Reads recordings that strangers send."""
+
+    def decode(self, source: bytes | BinaryIO) -> DecodedSample:
+        """Decodes a recording, within the bounds of `domain/samples/requirements`.
+
+        Memory stays bounded whatever the bytes claim, and every value of the result is finite
+        and near full scale.
+
+        Raises:
+            InvalidSampleError: It is no usable recording, and why.
+        """
+        ...
+
+
+class SampleConverter(Protocol):
+    """Does to a sample what needs a library."""
+
+    def resample(
+        self, samples: NDArray[np.float32], sample_rate: int, output_rate: int
+    ) -> NDArray[np.float32]:
+        """Brings mono audio of shape [n] from one rate to another, both in Hz."""
+        ...
+
+    def wav(self, samples: NDArray[np.float32], sample_rate: int) -> bytes:
+        """Writes mono audio as 16-bit WAV: the same samples give the same bytes, always."""
         ...
 
 

@@ -9,7 +9,8 @@ VoiceGatewayError
 │   ├── NotFoundError            no such thing, or not the caller's
 │   ├── ConflictError            it exists already
 │   ├── StaleWriteError          somebody else wrote in between: read again, then write
-│   └── PreconditionFailedError  the caller meant another version than there is
+│   ├── PreconditionFailedError  the caller meant another version than there is
+│   └── InvalidSampleError       the bytes are no usable recording
 ├── ProviderError                one provider could not speak: the next one may
 ├── AllProvidersFailedError      the whole chain could not speak
 └── StorageUnavailableError      the table did not answer: retry later
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from voice_gateway.domain.receipt import Attempt
+    from voice_gateway.domain.samples.report import Finding
 
 
 class VoiceGatewayError(Exception):
@@ -80,6 +82,18 @@ class StaleWriteError(RequestError):
 
 class PreconditionFailedError(RequestError):
     """The caller meant another version than there is."""
+
+
+class InvalidSampleError(RequestError):
+    """The bytes are no usable recording.
+
+    Attributes:
+        finding: What is wrong with them, and what to do about it.
+    """
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.advice, field="sample")
+        self.finding = finding
 
 
 class FailureReason(StrEnum):

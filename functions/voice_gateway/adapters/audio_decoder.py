@@ -1,0 +1,243 @@
+"""Recordings that strangers send → float32, by libsndfile, never trusting what they claim.
+
+The container is read from the bytes, and only known ones reach libsndfile. A header's sizes are
+used to refuse early, never to allocate: reading goes in blocks, and stops at the bound.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import numpy as np
+import soundfile
+
+from voice_gateway.domain.errors import InvalidSampleError
+from voice_gateway.domain.samples.report import Finding, FindingCode, Severity
+from voice_gateway.domain.samples.requirements import (
+    MAX_BYTES,
+    MAX_CHANNELS,
+    MAX_SECONDS,
+    MAX_VALUES,
+    RATES_READ,
+)
+from voice_gateway.domain.samples.signal import DecodedSample
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BLOCK_FRAMES: Final = 1 << 16
+_HIGHEST: Final = 100.0
+"""Full scale is 1. Floats may go beyond it; 40 dB beyond is no recording, and squares overflow."""
+_HEAD_BYTES: Final = 64
+_CONTAINERS: Final = {"WAV": "wav", "WAVEX": "wav", "FLAC": "flac", "MP3": "mp3", "OGG": "ogg"}
+_BITS: Final = {
+    "PCM_S8": 8,
+    "PCM_U8": 8,
+    "ULAW": 8,
+    "ALAW": 8,
+    "PCM_16": 16,
+    "PCM_24": 24,
+    "PCM_32": 32,
+    "FLOAT": 32,
+    "DOUBLE": 64,
+}
+_LOSSY: Final = {"VORBIS", "OPUS", "MPEG_LAYER_III"}
+_FOREIGN: Final = (
+    (0, b"\x1a\x45\xdf\xa3", "WebM"),
+    (4, b"ftyp", "M4A"),
+    (0, b"FORM", "AIFF"),
+    (0, b"caff", "CAF"),
+    (0, b"#!AMR", "AMR"),
+    (0, b"\x30\x26\xb2\x75", "WMA"),
+)
+_STREAMED_SIZES: Final = (0, 0xFFFFFFFF, 0xFFFFFFFF - 36)
+"""What a WAV's data chunk says whose writer could not go back to fill in its size."""
+
+
+class SoundfileDecoder:
+    """A `SampleDecoder`."""
+
+    def decode(self, source: bytes | BinaryIO) -> DecodedSample:
+        """Decodes a recording.
+
+        Args:
+            source: Its bytes, or a file that can seek; it is left open.
+
+        Raises:
+            InvalidSampleError: It is no usable recording, and why.
+        """
+        stream = io.BytesIO(source) if isinstance(source, bytes) else source
+        size = stream.seek(0, io.SEEK_END)
+        if size == 0:
+            raise _refusal(FindingCode.EMPTY, "The file is empty: record and upload it again.")
+        if size > MAX_BYTES:
+            raise _refusal(
+                FindingCode.TOO_LARGE,
+                f"The file is too large: {MAX_BYTES // 2**20} MB is the most.",
+                size / 2**20,
+                MAX_BYTES / 2**20,
+                "MB",
+            )
+        _check_head(stream)
+        _check_wav_length(stream, size)
+        stream.seek(0)
+        try:
+            # A bare view of it: libsndfile guesses from the names that files carry.
+            with soundfile.SoundFile(_Nameless(stream)) as file:
+                return _read(file)
+        except (soundfile.SoundFileError, EOFError) as error:
+            raise _damaged() from error
+
+
+class _Nameless:
+    """A file without its name."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.seek, self.tell = stream.seek, stream.tell
+        self.read, self.readinto = stream.read, stream.readinto  # type: ignore[attr-defined]
+
+
+def _read(file: soundfile.SoundFile) -> DecodedSample:
+    rate, channels = int(file.samplerate), int(file.channels)
+    _check_claims(file, rate, channels)
+    most = int(min(MAX_VALUES / channels, MAX_SECONDS * rate))
+    blocks: list[NDArray[np.float32]] = []
+    frames = 0
+    while True:
+        block = file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
+        if len(block) == 0:
+            break
+        frames += len(block)
+        if frames > most:
+            raise _too_long(frames / rate, most / rate)
+        # NaN is in no relation to anything, so it fails this too.
+        if not (np.abs(block) <= _HIGHEST).all():
+            raise _refusal(
+                FindingCode.NOT_A_NUMBER,
+                "The file holds values that are no sound: export it again as 16-bit WAV.",
+            )
+        blocks.append(np.ascontiguousarray(block.T))
+    if frames == 0:
+        raise _refusal(FindingCode.EMPTY, "There is no sound in the file: record it again.")
+    # MP3's length is an estimate where the encoder wrote none; FLAC's is exact, or 0.
+    if file.format == "FLAC" and frames < file.frames:
+        raise _truncated(frames / rate, file.frames / rate)
+    samples = np.empty((channels, frames), dtype=np.float32)
+    at = 0
+    blocks.reverse()
+    while blocks:  # each block is freed as soon as it was copied
+        block = blocks.pop()
+        samples[:, at : at + block.shape[1]] = block
+        at += block.shape[1]
+    return DecodedSample(
+        container=_CONTAINERS[file.format],
+        codec=file.subtype.lower(),
+        bit_depth=_BITS.get(file.subtype),
+        sample_rate=rate,
+        samples=samples,
+    )
+
+
+def _check_claims(file: soundfile.SoundFile, rate: int, channels: int) -> None:
+    if file.format not in _CONTAINERS or file.subtype not in _BITS.keys() | _LOSSY:
+        raise _refusal(
+            FindingCode.UNSUPPORTED_CODEC,
+            "This kind of recording cannot be read: export it as 16-bit WAV.",
+        )
+    if channels > MAX_CHANNELS:
+        raise _refusal(
+            FindingCode.TOO_MANY_CHANNELS,
+            f"The file has {channels} channels: record with one microphone.",
+            channels,
+            MAX_CHANNELS,
+            "channels",
+        )
+    if not RATES_READ[0] <= rate <= RATES_READ[1]:
+        raise _refusal(
+            FindingCode.RATE_OUT_OF_RANGE,
+            f"The file says it has {rate} samples a second: record at 48000.",
+            rate,
+            RATES_READ[0] if rate < RATES_READ[0] else RATES_READ[1],
+            "Hz",
+        )
+    # Where a length is unknown, libsndfile gives the most that there can be: the blocks will tell.
+    most = min(MAX_VALUES / channels / rate, MAX_SECONDS)
+    if file.format in ("WAV", "WAVEX", "FLAC") and most * rate < file.frames < 2**62:
+        raise _too_long(file.frames / rate, most)
+
+
+def _check_head(stream: BinaryIO) -> None:
+    stream.seek(0)
+    head = stream.read(_HEAD_BYTES)
+    if (head[:4] == b"RIFF" and head[8:12] == b"WAVE") or head[:4] in (b"fLaC", b"OggS"):
+        return
+    if head[:3] == b"ID3" or (head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE6 == 0xE2):
+        return
+    for at, mark, name in _FOREIGN:
+        if head[at : at + len(mark)] == mark:
+            raise _refusal(
+                FindingCode.UNSUPPORTED_CONTAINER,
+                f"{name} cannot be read here: upload WAV, FLAC, MP3 or OGG.",
+            )
+    raise _refusal(
+        FindingCode.NOT_AUDIO,
+        "This is no recording, whatever its name says: upload WAV, FLAC, MP3 or OGG.",
+    )
+
+
+def _check_wav_length(stream: BinaryIO, size: int) -> None:
+    """Compares what a WAV's data chunk claims with what is there: libsndfile says nothing of it."""
+    stream.seek(0)
+    if stream.read(4) != b"RIFF":
+        return
+    at = 12
+    while at + 8 <= size:
+        stream.seek(at)
+        name, length = struct.unpack("<4sI", stream.read(8))
+        if name == b"data":
+            there = size - at - 8
+            if length > there and length not in _STREAMED_SIZES:
+                raise _refusal(
+                    FindingCode.TRUNCATED,
+                    "The file ends too early: upload it again.",
+                    there,
+                    length,
+                    "bytes",
+                )
+            return
+        at += 8 + length + length % 2
+
+
+def _too_long(seconds: float, most: float) -> InvalidSampleError:
+    return _refusal(
+        FindingCode.TOO_LONG,
+        f"The recording is too long: {most:.0f} s is the most, and 20 s are enough.",
+        seconds,
+        most,
+        "s",
+    )
+
+
+def _truncated(seconds: float, claimed: float) -> InvalidSampleError:
+    advice = "The file ends too early: upload it again."
+    return _refusal(FindingCode.TRUNCATED, advice, seconds, claimed, "s")
+
+
+def _damaged() -> InvalidSampleError:
+    return _refusal(FindingCode.DAMAGED, "The file is damaged: export it again as 16-bit WAV.")
+
+
+def _refusal(
+    code: FindingCode,
+    advice: str,
+    value: float | None = None,
+    bound: float | None = None,
+    unit: str = "",
+) -> InvalidSampleError:
+    return InvalidSampleError(
+        Finding(
+            code=code, severity=Severity.FATAL, value=value, bound=bound, unit=unit, advice=advice
+        )
+    )

@@ -1,0 +1,1 @@
+"""Voice samples: what was recorded, how good it is, and what is cut from it."""

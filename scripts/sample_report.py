@@ -1,0 +1,294 @@
+"""Measures the sample report on speech with known defects, and writes docs/sample-quality.md."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import soundfile
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "functions"), str(ROOT / "scripts")]
+
+import sample_material as material  # noqa: E402
+
+from voice_gateway.adapters.audio_decoder import SoundfileDecoder  # noqa: E402
+from voice_gateway.adapters.sample_converter import SoxrConverter  # noqa: E402
+from voice_gateway.domain.samples.report import FindingCode, Grade  # noqa: E402
+from voice_gateway.services.samples import SampleService  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+    from voice_gateway.domain.samples.report import SampleReport
+
+    Defect = Callable[[NDArray[np.float64], int, Generator], NDArray[np.float64]]
+
+SEED: Final = 20261123
+CLEAN: Final = 200
+EACH: Final = 24
+RATES: Final = (24_000, 44_100, 48_000)
+SECONDS: Final = (8.0, 22.0)
+OUT: Final = ROOT / "docs" / "sample-quality.md"
+SNRS: Final = (40, 30, 20, 10)
+KINDS: Final = ("white", "pink", "babble")
+
+
+@dataclass
+class Row:
+    """One defect, and what was said of it."""
+
+    name: str
+    code: FindingCode | None
+    """What should be found; None for what should not."""
+    truth: float | None = None
+    reports: list[SampleReport] = field(default_factory=list)
+
+    def found(self) -> float:
+        """The share of samples in which it was."""
+        hits = [any(f.code is self.code for f in report.findings) for report in self.reports]
+        return sum(hits) / len(hits)
+
+    def measured(self, name: str) -> NDArray[np.float64]:
+        """One measurement of all, without those that could not be made."""
+        values = [getattr(report.measurements, name) for report in self.reports]
+        return np.array([value for value in values if value is not None], dtype=np.float64)
+
+
+def rows() -> Iterator[tuple[Row, Defect]]:
+    """Every defect, and how it is made."""
+    yield Row("clean", None), lambda audio, _rate, _random: audio
+    for kind in KINDS:
+        for snr in SNRS:
+            code = FindingCode.NOISE if snr <= 30 else None
+            yield (
+                Row(f"{kind} noise, {snr} dB", code, snr),
+                lambda a, rate, r, kind=kind, snr=snr: material.with_noise(a, rate, kind, snr, r),
+            )
+    for share in (0.001, 0.01, 0.05):
+        yield (
+            Row(f"clipping, {100 * share:g} %", FindingCode.CLIPPING, 100 * share),
+            lambda a, _rate, _r, share=share: material.clipped(a, share),
+        )
+    yield (
+        Row("8 kHz origin", FindingCode.NARROW_BAND, 4000),
+        lambda a, rate, _r: material.from_rate(a, rate, 8000),
+    )
+    for snr in (30, 20):
+        yield (
+            Row(f"8 kHz origin, then white noise at {snr} dB", FindingCode.NARROW_BAND, 4000),
+            lambda a, rate, r, snr=snr: material.with_noise(
+                material.from_rate(a, rate, 8000), rate, "white", snr, r
+            ),
+        )
+    yield (
+        Row("16 kHz origin", FindingCode.NARROW_BAND, 8000),
+        lambda a, rate, _r: material.from_rate(a, rate, 16_000),
+    )
+    for rt60 in (0.3, 0.6, 1.0):
+        code = FindingCode.REVERBERATION if rt60 > 0.5 else None
+        yield (
+            Row(f"reverberation, {rt60:g} s", code, rt60),
+            lambda a, rate, r, rt60=rt60: material.reverberated(a, rate, rt60, r),
+        )
+    for mains, level in ((50.0, -45), (50.0, -60), (60.0, -45), (60.0, -60)):
+        yield (
+            Row(f"hum, {mains:.0f} Hz at {level} dBFS", FindingCode.HUM, level),
+            lambda a, rate, _r, m=mains, x=level: a + material.hum(a.size, rate, m, x),
+        )
+    yield Row("DC offset, 3 %", FindingCode.DC_OFFSET, 3), lambda a, _rate, _r: a + 0.03
+    yield (
+        Row("too quiet by 20 dB", FindingCode.TOO_QUIET, -44),
+        lambda a, _rate, _r: a * 0.1,
+    )
+    yield (
+        Row("two speakers in turn", FindingCode.SECOND_SPEAKER_SUSPECTED),
+        lambda a, rate, r: material.two_speakers(rate, max(a.size / rate, 14), r),
+    )
+    yield (
+        Row("music instead of speech", FindingCode.MUSIC_SUSPECTED),
+        lambda a, rate, r: material.music(a.size, rate, r),
+    )
+    yield (
+        Row("music 15 dB below speech", FindingCode.MUSIC_SUSPECTED),
+        lambda a, rate, r: a + material.music(a.size, rate, r) * 10 ** (-15 / 20),
+    )
+    yield (
+        Row("noise without speech", FindingCode.NO_SPEECH),
+        lambda a, rate, r: 0.05 * material.noise("pink", a.size, rate, r),
+    )
+
+
+def wav(audio: NDArray[np.float64], rate: int) -> bytes:
+    """16-bit WAV, with what is too loud cut off."""
+    outlet = io.BytesIO()
+    values = np.rint(np.clip(audio, -1, 1) * 32767).astype(np.int16)
+    soundfile.write(outlet, values, rate, format="WAV", subtype="PCM_16")
+    return outlet.getvalue()
+
+
+def measure(service: SampleService) -> list[Row]:
+    """Makes all the material, and has it inspected."""
+    made = []
+    for index, (row, defect) in enumerate(rows()):
+        random = np.random.default_rng((SEED, index))
+        for i in range(CLEAN if row.name == "clean" else EACH):
+            rate = RATES[i % len(RATES)]
+            voice = material.VOICES[i % len(material.VOICES)]
+            audio = material.speech(voice, random.uniform(*SECONDS), rate, random)
+            row.reports.append(service.inspect(wav(defect(audio, rate, random), rate)))
+        made.append(row)
+        print(line(row), flush=True)
+    return made
+
+
+def line(row: Row) -> str:
+    """One row of the table of detection."""
+    rejected = np.mean([not report.usable for report in row.reports])
+    if row.code is None:
+        any_finding = np.mean([bool(report.findings) for report in row.reports])
+        return f"| {row.name} | — | {len(row.reports)} | — | {any_finding:.1%} | {rejected:.1%} |"
+    return (
+        f"| {row.name} | `{row.code.value}` | {len(row.reports)} | {row.found():.1%} | — "
+        f"| {rejected:.1%} |"
+    )
+
+
+def estimates(made: list[Row]) -> Iterator[str]:
+    """Rows that compare what was measured with what is true."""
+    shown = {
+        " noise, ": ("snr", "SNR", "dB", 1.0),
+        "clipping": ("clipped_share", "clipped", "%", 100.0),
+        " origin": ("bandwidth", "bandwidth", "Hz", 1.0),
+        "reverberation": ("reverberation", "RT60", "s", 1.0),
+        "hum": ("hum_level", "hum", "dBFS", 1.0),
+    }
+    for row in made:
+        for part, (name, title, unit, scale) in shown.items():
+            if part in row.name and row.truth is not None:
+                values = row.measured(name) * scale
+                if values.size:
+                    worst = np.abs(values - row.truth).max()
+                    yield (
+                        f"| {row.name} | {title} | {row.truth:g} {unit} | {values.mean():.4g} "
+                        f"| {worst:.3g} | {values.size} of {len(row.reports)} |"
+                    )
+                break
+
+
+def false_alarms(made: list[Row]) -> Iterator[str]:
+    """How often each code was found in clean speech."""
+    clean = made[0].reports
+    counts: dict[str, int] = {}
+    for report in clean:
+        for finding in report.findings:
+            counts[finding.code.value] = counts.get(finding.code.value, 0) + 1
+    if not counts:
+        yield f"None of the codes was found in any of the {len(clean)} clean samples."
+    for code, count in sorted(counts.items()):
+        yield f"- `{code}`: {count} of {len(clean)}"
+
+
+def duration(service: SampleService) -> tuple[float, float]:
+    """Processor seconds for a 30 s stereo WAV: inspected, prepared. The median of five."""
+    random = np.random.default_rng(SEED)
+    audio = material.speech(material.VOICES[0], 30, 48_000, random)
+    data = wav(np.stack((audio, audio), axis=1), 48_000)
+    times = []
+    for _ in range(5):
+        start = time.process_time()
+        report = service.inspect(data)
+        middle = time.process_time()
+        service.prepare(data, report)
+        times.append((middle - start, time.process_time() - middle))
+    inspected, prepared = np.median(np.array(times), axis=0)
+    return float(inspected), float(prepared)
+
+
+def page(made: list[Row], inspected: float, prepared: float) -> str:
+    """The whole document."""
+    grades = dict.fromkeys(Grade, 0)
+    for report in made[0].reports:
+        grades[report.grade] += 1
+    clean = ", ".join(f"{grade.value} {count}" for grade, count in grades.items() if count)
+    parts = [
+        "# How good the sample report is",
+        "",
+        "Written by `make sample-report`; do not edit. The material is made: espeak-ng speaks "
+        f"({len(material.VOICES)} voices, {len(material.SENTENCES)} sentences, "
+        f"{SECONDS[0]:g} to {SECONDS[1]:g} s, {', '.join(map(str, RATES))} Hz), and each defect is "
+        "added in a known amount, from one seed. Real rooms and real people differ: the figures "
+        "say that the measurements measure, not that every bad recording is caught. The bounds "
+        "were set on material of the same kind, and its pauses are digital silence. Where none of "
+        "n samples was missed, the miss rate is below 3/n with 95 % confidence, and not zero.",
+        "",
+        "## Found and falsely found",
+        "",
+        "`found`: samples in which the code came up. `any finding`: of samples that deserve none.",
+        "",
+        "| material | code | samples | found | any finding | rejected |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+        *(line(row) for row in made),
+        "",
+        f"Grades of the clean samples: {clean}. Findings in them:",
+        "",
+        *false_alarms(made),
+        "",
+        "## Measured against the truth",
+        "",
+        "| material | what | truth | mean measured | worst error | measured in |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+        *estimates(made),
+        "",
+        "The SNR is that of the speech while it is spoken. Reverberation is estimated only where "
+        "the pauses are quiet enough; dry speech reads as about 0.2 s.",
+        "",
+        "## What it does not find",
+        "",
+        "- Two speakers whose voices are alike, or who speak at the same time.",
+        "- Music under speech, as music: it is reported as noise. Only what never pauses is called "
+        "music.",
+        "- A room with noise in it: under 28 dB of SNR no reverberation is reported.",
+        "",
+        "## Cost",
+        "",
+        "A 30 s stereo WAV at 48 kHz, in seconds of one processor core: "
+        f"{inspected:.2f} to inspect, {prepared:.2f} to prepare for both providers.",
+        "",
+    ]
+    return "\n".join(parts)
+
+
+def main() -> int:
+    """Measures, writes, and fails where a promise is not kept."""
+    service = SampleService(SoundfileDecoder(), SoxrConverter())
+    made = measure(service)
+    inspected, prepared = duration(service)
+    OUT.write_text(page(made, inspected, prepared), encoding="utf-8")
+    promises = {
+        "SNR within 3 dB": all(
+            np.abs(row.measured("snr") - row.truth).max() <= 3
+            for row in made
+            if " noise, " in row.name and row.truth is not None
+        ),
+        "clipping found in 99 %": all(r.found() >= 0.99 for r in made if "clipping" in r.name),
+        "8 kHz found in 99 %": all(r.found() >= 0.99 for r in made if "8 kHz" in r.name),
+        "clean speech rejected in 1 % at most": np.mean([not r.usable for r in made[0].reports])
+        <= 0.01,
+        "1.5 s for 30 s": inspected + prepared <= 1.5,
+    }
+    for promise, kept in promises.items():
+        print(f"{'kept  ' if kept else 'BROKEN'}  {promise}")
+    return 0 if all(promises.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

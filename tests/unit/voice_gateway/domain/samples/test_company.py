@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fakes.recordings import LEVEL, RATE, voice, white
+from voice_gateway.domain.samples.activity import find_activity
+from voice_gateway.domain.samples.company import low_energy_share, pitch_groups, pitches
+
+
+@pytest.mark.parametrize("rate", [22_050, 44_100, 48_000, 96_000])
+@pytest.mark.parametrize("hertz", [90.0, 130.0, 210.0, 300.0])
+def test_the_pitch_is_found(hertz: float, rate: int) -> None:
+    audio = voice(5, rate, hertz=hertz)
+    found = pitches(audio, rate, find_activity(audio, rate))
+    assert np.median(found[found > 0]) == pytest.approx(hertz, rel=0.06)
+
+
+def test_noise_has_no_pitch() -> None:
+    audio = voice(5) * np.float32(0.001) + white(5, LEVEL)
+    found = pitches(audio, RATE, find_activity(audio, RATE))
+    assert np.count_nonzero(found) < 0.05 * found.size
+
+
+def test_two_voices_far_apart_are_two_groups() -> None:
+    turns = np.concatenate([voice(5, hertz=hertz) for hertz in (110.0, 200.0, 110.0, 200.0)])
+    activity = find_activity(turns, RATE)
+    apart = pitch_groups(pitches(turns, RATE, activity), activity)
+    assert apart == pytest.approx(12 * np.log2(200 / 110), abs=1)
+
+
+def test_one_voice_is_one_group() -> None:
+    audio = voice(20)
+    activity = find_activity(audio, RATE)
+    assert pitch_groups(pitches(audio, RATE, activity), activity) == 0
+
+
+def test_what_never_rests_has_no_quiet_frames() -> None:
+    noise = find_activity(white(5, LEVEL), RATE)
+    assert low_energy_share(noise) < 0.2
+    assert low_energy_share(find_activity(voice(5), RATE)) > 0.2
+    assert low_energy_share(find_activity(white(0.2, LEVEL), RATE)) == 1
