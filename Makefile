@@ -70,12 +70,14 @@ sample-report: $(READY) ## Measure the sample report on known defects (docs/samp
 requirements: $(READY) ## Write the requirements files anew from uv.lock and the .in files
 	@$(BIN)/python scripts/export_requirements.py
 
-##@ The shipped voice
+##@ Voices
 
 TRAINING := .local/training
 TORCH := torch==2.13.0
 
-.PHONY: voice voice-report
+.PHONY: fetch voice voice-report
+fetch: $(READY) ## Fetch a real Piper voice, VOICE= (or VOICE=all); without it, the catalogue
+	@$(BIN)/python scripts/fetch_models.py piper $(if $(VOICE),$(if $(filter all,$(VOICE)),--all,--voice "$(VOICE)"),--list)
 voice: $(TRAINING)/.ready ## Train, export, judge and describe the shipped voice from nothing (70 minutes on 2 cores)
 	@PYTHONPATH=scripts/train_voice $(TRAINING)/bin/python scripts/train_voice/make_voice.py --minutes 60
 voice-report: $(TRAINING)/.ready ## Judge the shipped voice again, against what it was trained on

@@ -50,7 +50,8 @@ def triton() -> Part:
         models=MODELS,
         ports=tritonserver.Ports(http=http, grpc=grpc, metrics=metrics),
     )
-    environment = server.environment(_system_environment() | _variables_of(MODELS))
+    fetched = {"PIPER_VOICES_DIR": str(layout.VOICES)}
+    environment = server.environment(_system_environment() | fetched | _variables_of(MODELS))
     return Part(
         name=TRITON,
         command=server.command(),
