@@ -66,7 +66,7 @@ template: $(READY) ## Check template.yaml in all ways, and build it
 bench: $(READY) ## What the road costs over Piper alone; ROUNDS= (30)
 	@PYTHONPATH=scripts/stack $(BIN)/python scripts/bench.py --rounds $(or $(ROUNDS),30)
 sample-report: $(READY) ## Measure the sample report on known defects (docs/sample-quality.md)
-	@$(BIN)/python scripts/sample_report.py
+	@PYTHONPATH=scripts $(BIN)/python scripts/sample_report.py
 requirements: $(READY) ## Write the requirements files anew from uv.lock and the .in files
 	@$(BIN)/python scripts/export_requirements.py
 

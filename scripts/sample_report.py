@@ -10,17 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import sample_material as material
 import soundfile
 
-ROOT: Final = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "functions"), str(ROOT / "scripts")]
-
-import sample_material as material  # noqa: E402
-
-from voice_gateway.adapters.audio_decoder import SoundfileDecoder  # noqa: E402
-from voice_gateway.adapters.sample_converter import SoxrConverter  # noqa: E402
-from voice_gateway.domain.samples.report import FindingCode, Grade  # noqa: E402
-from voice_gateway.services.samples import SampleService  # noqa: E402
+from voice_gateway.adapters.audio_decoder import SoundfileDecoder
+from voice_gateway.adapters.sample_converter import SoxrConverter
+from voice_gateway.domain.samples.report import FindingCode, Grade
+from voice_gateway.services.samples import SampleService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +28,7 @@ if TYPE_CHECKING:
 
     Defect = Callable[[NDArray[np.float64], int, Generator], NDArray[np.float64]]
 
+ROOT: Final = Path(__file__).resolve().parents[1]
 SEED: Final = 20261123
 CLEAN: Final = 200
 EACH: Final = 24

@@ -1,4 +1,4 @@
-"""The only Logger and Metrics of the functions.
+"""The only logger and metrics of the functions.
 
 Customers' text and audio never reach a log line: messages are fixed sentences, values are keys.
 """
@@ -9,7 +9,7 @@ import traceback
 from functools import cache
 from typing import TYPE_CHECKING
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from voice_gateway.domain.errors import VoiceGatewayError
@@ -29,12 +29,6 @@ def logger() -> Logger:
     return Logger(service=SERVICE, utc=True)
 
 
-@cache
-def metrics() -> Metrics:
-    """The one metrics sink (CloudWatch EMF on standard output), made on first use."""
-    return Metrics(namespace=NAMESPACE, service=SERVICE)
-
-
 def log_failure(error: Exception, status: int, request_id: str) -> None:
     """Writes down where it broke, never what it said: an error's words may quote the customer."""
     logger().error(
@@ -49,7 +43,7 @@ def log_failure(error: Exception, status: int, request_id: str) -> None:
 
 
 def _figures(**dimensions: str) -> EphemeralMetrics:
-    # A sink an answer: answers overlap, and the shared one has a single set of dimensions.
+    # A sink an answer: answers overlap, and Powertools' shared one has a single set of dimensions.
     figures = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
     for name, value in dimensions.items():
         figures.add_dimension(name, value)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from voice_gateway.domain.chain import Quality
+from voice_gateway.domain.language import primary
 from voice_gateway.domain.personality import AdvancedSettings
 
 if TYPE_CHECKING:
@@ -85,4 +86,4 @@ class ProviderCapabilities:
 
     def speaks(self, language: str) -> bool:
         """Tells whether the language of a BCP 47 tag is spoken, whatever its region."""
-        return language.lower().split("-")[0] in self.languages
+        return primary(language) in self.languages

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import sentencex
 
+from voice_gateway.domain.language import primary
 from voice_gateway.domain.limits import MAX_SENTENCE_CHARACTERS
 
 if TYPE_CHECKING:
@@ -46,11 +47,10 @@ def split_sentences(text: str, language: str) -> tuple[str, ...]:
     """
     clean = _CONTROL.sub(" ", unicodedata.normalize("NFC", text).replace("\r", "\n"))
     clean = "".join(map(_plain_digit, clean))
-    primary = language.lower().split("-")[0]
     return tuple(
         piece
         for paragraph in _PARAGRAPHS.split(_SPACES.sub(" ", clean))
-        for sentence in _segment(paragraph.strip(), primary)
+        for sentence in _segment(paragraph.strip(), primary(language))
         for piece in _short_enough(sentence)
         if any(character.isalnum() for character in piece)
     )

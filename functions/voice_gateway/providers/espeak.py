@@ -15,6 +15,7 @@ import numpy as np
 
 from voice_gateway.domain.chain import FLOOR
 from voice_gateway.domain.errors import FailureReason, ProviderError
+from voice_gateway.domain.language import primary
 from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class EspeakProvider:
             # Without the floor the others still speak.
             _log.exception("espeak-ng does not load: there is no floor")
             return ProviderCapabilities(languages=frozenset())
-        spoken = {tag.split("-")[0] for tag in (*voices, *_PREFERRED)}
+        spoken = {primary(tag) for tag in (*voices, *_PREFERRED)}
         return ProviderCapabilities(languages=frozenset(spoken), pitch=True)
 
     @cached_property
@@ -216,14 +217,14 @@ class EspeakProvider:
 
     def _voice_for(self, language: str) -> str:
         tag = language.lower()
-        primary = tag.split("-")[0]
-        for candidate in (tag, _PREFERRED.get(primary, primary)):
+        alone = primary(tag)
+        for candidate in (tag, _PREFERRED.get(alone, alone)):
             if candidate in self._voices:
                 return self._voices[candidate]
-        spoken = [v for t, v in self._voices.items() if t.split("-")[0] == primary]
-        if primary in spoken:
-            return primary  # `fr` is listed as fr-fr, after fr-be
+        spoken = [v for t, v in self._voices.items() if primary(t) == alone]
+        if alone in spoken:
+            return alone  # `fr` is listed as fr-fr, after fr-be
         if spoken:
             return spoken[0]
-        detail = f"espeak-ng has no voice for {primary}"
+        detail = f"espeak-ng has no voice for {alone}"
         raise ProviderError(self.name, FailureReason.UNAVAILABLE, detail)

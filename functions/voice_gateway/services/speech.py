@@ -19,6 +19,7 @@ from voice_gateway.domain.errors import (
     NotFoundError,
     StorageUnavailableError,
 )
+from voice_gateway.domain.language import primary
 from voice_gateway.domain.receipt import Asked, Outcome, Receipt, Served
 from voice_gateway.domain.speech import SpeechRequest
 from voice_gateway.domain.text import pause_after, split_sentences
@@ -186,7 +187,7 @@ class SpeechService:
             ),
             quality=quality,
             # A pinned voice speaks the personality's own language; another one needs another voice.
-            voices=config.voices if _primary(language) == _primary(config.language) else {},
+            voices=config.voices if primary(language) == primary(config.language) else {},
             speed=config.speed if command.speed is None else command.speed,
             pitch=config.pitch if command.pitch is None else command.pitch,
             advanced=command.advanced or config.advanced,
@@ -329,10 +330,6 @@ def _is_voice(spoken: str | None, asked: str | None) -> bool:
     voice, _, speaker = asked.lower().partition("/")
     spoken_voice, _, spoken_speaker = spoken.lower().partition("/")
     return voice == spoken_voice and (not speaker or speaker.isdigit() or speaker == spoken_speaker)
-
-
-def _primary(language: str) -> str:
-    return language.lower().split("-")[0]
 
 
 async def _resume(first: bytes, stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
