@@ -48,6 +48,11 @@ class _Turn:
         self.paused = 0.0
         """Seconds that the listener took, not the provider."""
 
+    @property
+    def mute(self) -> bool:
+        """Whether nothing of the whole text has been heard, from this provider or one before."""
+        return self.first == 0 and self.first_audio is None
+
     def heard(self, chunk: SpeechChunk, now: float) -> None:
         self.voice = chunk.voice
         self.next_unspoken = self.first + chunk.sentence + 1
@@ -165,7 +170,7 @@ class FallbackProvider:
                 if spoken == len(request.sentences):
                     # Nobody can say the rest of a sentence, and its listener must not take what
                     # came for the whole.
-                    if turn.in_sentence or turn.first_audio is None:
+                    if turn.in_sentence or turn.mute:
                         raise AllProvidersFailedError(attempts) from None
                     return
             except (GeneratorExit, asyncio.CancelledError):
@@ -213,7 +218,7 @@ class FallbackProvider:
                     finished += 1
         if finished < len(rest.sentences):
             raise _bad(turn, "stopped before the text was spoken")
-        if turn.first_audio is None:
+        if turn.mute:
             raise _bad(turn, "gave nothing to hear")
 
     def _anybody(self, names: tuple[str, ...], request: SpeechRequest) -> bool:

@@ -262,7 +262,8 @@ class SpeechService:
         served = tuple(
             Served(provider=provider, voice=voice, sentences=sum(a.sentences for a in turns))
             for (provider, voice), turns in groupby(
-                (a for a in attempts if a.sentences), key=lambda a: (a.provider, a.voice)
+                (a for a in attempts if a.sentences > a.skipped),
+                key=lambda a: (a.provider, a.voice),
             )
         )
         first = progress.first_audio

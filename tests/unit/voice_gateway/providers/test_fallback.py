@@ -141,6 +141,14 @@ async def test_a_sentence_that_nobody_can_say_is_skipped_and_told() -> None:
     assert (served.sentences, served.skipped) == (3, 1)
 
 
+async def test_a_last_sentence_that_nobody_can_say_does_not_spoil_the_rest() -> None:
+    asked = request(["piper", "espeak"], TEXT[:2])
+    chunks = await heard(router(Speechless("piper"), Speechless("espeak")), asked)
+    assert order(chunks) == [("piper", 0)]
+    failed, served = asked.journal.attempts
+    assert (failed.sentences, served.sentences, served.skipped) == (1, 1, 1)
+
+
 async def test_a_text_that_nobody_can_say_at_all_is_a_failure() -> None:
     mute = ScriptedProvider("espeak", audio=np.zeros(800, np.float32))
     with pytest.raises(AllProvidersFailedError):
