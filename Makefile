@@ -36,7 +36,7 @@ speak: $(READY) ## Speak TEXT= as PERSONALITY= into OUT=; also QUALITY= PROVIDER
 ##@ The local stack
 
 .PHONY: up down status logs start stop
-up: $(READY) ## Start everything: Triton, the local AWS, the API
+up: $(READY) ## Start everything: Triton, the local AWS, Redis, the API
 	@$(STACK) up
 down: $(READY) ## Stop everything; data stays
 	@$(STACK) down
@@ -44,7 +44,7 @@ status: $(READY) ## What runs, and whether it can speak
 	@$(STACK) status
 logs: $(READY) ## The end of the logs, of PART= or of all
 	@$(STACK) logs $(PART)
-start stop: $(READY) ## Start or stop PART= alone (triton, aws, gateway)
+start stop: $(READY) ## Start or stop PART= alone (triton, aws, redis, gateway)
 	@$(STACK) $@ $(PART)
 
 ##@ Work on it

@@ -44,8 +44,10 @@ class CheckError(Exception):
 
 
 def lint() -> None:
-    """cfn-lint on the template as it is written."""
+    """cfn-lint on the template as it is written, and on those that deploy beside it."""
     _sam("validate", "--lint")
+    beside = sorted((ROOT / "infrastructure").glob("*.yaml"))
+    _run([Path(sys.executable).with_name("cfn-lint"), *beside])
 
 
 def sam() -> None:

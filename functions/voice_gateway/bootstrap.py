@@ -10,6 +10,7 @@ from voice_gateway.adapters.system_clock import SystemClock
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
+    from voice_gateway.adapters.redis_connection import RedisConnection
     from voice_gateway.ports import ReceiptStore
     from voice_gateway.providers.registry import ProviderRegistry
     from voice_gateway.services.authorization import AuthorizationService
@@ -82,6 +83,14 @@ def receipt_store(settings: FunctionSettings) -> ReceiptStore:
     from voice_gateway.adapters.dynamodb_receipts import DynamoReceipts
 
     return DynamoReceipts(_table(settings.table_name), SystemClock())
+
+
+@cache
+def redis_connection(url: str) -> RedisConnection:
+    """The one way of this process to Redis; whoever uses it shares its patience."""
+    from voice_gateway.adapters.redis_connection import RedisConnection
+
+    return RedisConnection(url, SystemClock())
 
 
 @cache

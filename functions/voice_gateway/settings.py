@@ -46,6 +46,15 @@ class BrowserSettings(BaseSettings):
         }
 
 
+class RedisSettings(BaseSettings):
+    """What a function that shares state with the others reads."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    redis_url: str = Field(default="", pattern=r"^(rediss?://\S+)?$")
+    """`redis://host:port`, or `rediss://` for TLS. Empty: nothing is shared."""
+
+
 class PersonalitiesSettings(FunctionSettings, BrowserSettings):
     """Of the personalities function."""
 
@@ -54,7 +63,7 @@ class AuthorizerSettings(FunctionSettings):
     """Of the authorizer."""
 
 
-class SpeechSettings(FunctionSettings, BrowserSettings):
+class SpeechSettings(FunctionSettings, BrowserSettings, RedisSettings):
     """Of the speech function."""
 
     triton_url: str = Field(pattern=r"^[^/\s:]+:\d+$")

@@ -49,6 +49,7 @@ class Port:
 
 GATEWAY_PORT: Final = Port("VOICE_PORT", 8790)
 AWS_PORT: Final = Port("VOICE_AWS_PORT", 4566)
+REDIS_PORT: Final = Port("VOICE_REDIS_PORT", 8703)
 TRITON_HTTP_PORT: Final = Port("VOICE_TRITON_HTTP_PORT", 8700)
 TRITON_GRPC_PORT: Final = Port("VOICE_TRITON_GRPC_PORT", 8701)
 TRITON_METRICS_PORT: Final = Port("VOICE_TRITON_METRICS_PORT", 8702)
@@ -74,5 +75,6 @@ def template_parameters() -> dict[str, str]:
     return {
         "TritonUrl": f"127.0.0.1:{TRITON_GRPC_PORT.number}",
         "TritonTls": "false",
+        "RedisUrl": f"redis://127.0.0.1:{REDIS_PORT.number}",
         "DeletionProtection": "false",
     }

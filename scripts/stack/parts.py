@@ -1,4 +1,4 @@
-"""The three parts of the local stack, in the order in which they depend on each other."""
+"""The parts of the local stack, in the order in which they depend on each other."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aws
 import layout
+import redis_server
 import tritonserver
 from processes import Part
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 TRITON: Final = "triton"
 AWS: Final = "aws"
+REDIS: Final = "redis"
 GATEWAY: Final = "gateway"
-NAMES: Final = (TRITON, AWS, GATEWAY)
+NAMES: Final = (TRITON, AWS, REDIS, GATEWAY)
 MODELS: Final = ("piper",)
 
 _REPOSITORY: Final = layout.ROOT / "model_repository"
@@ -91,6 +93,26 @@ def local_aws() -> Part:
     )
 
 
+def redis() -> Part:
+    """The real Redis, installed if it is not there.
+
+    Raises:
+        tools.InstallError: It could not be fetched.
+    """
+    port = layout.REDIS_PORT
+    command = redis_server.command(redis_server.install(layout.TOOLS), port.number)
+    environment = _system_environment()
+    return Part(
+        name=REDIS,
+        command=command,
+        environment=environment,
+        cwd=layout.LOCAL,
+        ports=(port,),
+        ready=partial(redis_server.ready, port.number),
+        fingerprint=_fingerprint(command, environment, (redis_server.REQUIREMENTS,)),
+    )
+
+
 def gateway() -> Part:
     """The gateway with the functions behind it."""
     environment = {
@@ -101,7 +123,12 @@ def gateway() -> Part:
         "VOICE_LOCAL": str(layout.LOCAL),
         **{
             port.variable: str(port.number)
-            for port in (layout.GATEWAY_PORT, layout.AWS_PORT, layout.TRITON_GRPC_PORT)
+            for port in (
+                layout.GATEWAY_PORT,
+                layout.AWS_PORT,
+                layout.REDIS_PORT,
+                layout.TRITON_GRPC_PORT,
+            )
         },
     }
     command = (sys.executable, _STACK / "gateway.py")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _BUILDERS: Final = {
     parts.TRITON: parts.triton,
     parts.AWS: parts.local_aws,
+    parts.REDIS: parts.redis,
     parts.GATEWAY: parts.gateway,
 }
 URL: Final = "VOICE_URL"
@@ -48,6 +49,7 @@ def up() -> dict[str, str]:
             triton = pool.submit(_ensure, parts.TRITON)
             _ensure(parts.AWS)
             client = _store()
+            _ensure(parts.REDIS)
             triton.result()
         _ensure(parts.GATEWAY)
         if not _sings(client):
@@ -66,6 +68,7 @@ def up_but_triton() -> dict[str, str]:
     with _alone():
         _ensure(parts.AWS)
         client = _store()
+        _ensure(parts.REDIS)
         _ensure(parts.GATEWAY)
         return client
 

@@ -26,9 +26,8 @@ _INTEGRATION: Final = "x-amazon-apigateway-integration"
 _FUNCTION_IN_URI: Final = re.compile(r":function:([^/]+)/")
 _DEFAULT_INTEGRATION_MS: Final = 29_000
 _MANAGED_POLICIES: Final = {
-    "AWSLambdaBasicExecutionRole": (
-        "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
-    )
+    name: f"arn:aws:iam::aws:policy/service-role/{name}"
+    for name in ("AWSLambdaBasicExecutionRole", "AWSLambdaVPCAccessExecutionRole")
 }
 
 

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 _PORTS = (
     "VOICE_PORT",
     "VOICE_AWS_PORT",
+    "VOICE_REDIS_PORT",
     "VOICE_TRITON_HTTP_PORT",
     "VOICE_TRITON_GRPC_PORT",
     "VOICE_TRITON_METRICS_PORT",

@@ -13,7 +13,8 @@ VoiceGatewayError
 │   └── InvalidSampleError       the bytes are no usable recording
 ├── ProviderError                one provider could not speak: the next one may
 ├── AllProvidersFailedError      the whole chain could not speak
-└── StorageUnavailableError      the table did not answer: retry later
+├── StorageUnavailableError      the table did not answer: retry later
+└── SharedStateUnavailableError  Redis did not answer: go on without what is shared
 """
 
 from __future__ import annotations
@@ -146,3 +147,7 @@ class AllProvidersFailedError(VoiceGatewayError):
 
 class StorageUnavailableError(VoiceGatewayError):
     """The table did not answer; the same call may succeed later."""
+
+
+class SharedStateUnavailableError(VoiceGatewayError):
+    """Redis did not answer. Reaches no caller: whoever asked goes on without what is shared."""

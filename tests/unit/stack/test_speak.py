@@ -293,10 +293,11 @@ class Parts:
     ("alive", "started", "hint"),
     [
         ((), ["all"], False),
-        (("triton", "aws", "gateway"), [], False),
-        (("triton", "aws"), ["all but triton"], False),
+        (("triton", "aws", "redis", "gateway"), [], False),
+        (("triton", "aws", "redis"), ["all but triton"], False),
+        (("triton", "aws", "gateway"), ["all but triton"], False),
         (("triton", "gateway"), ["all but triton"], False),
-        (("aws", "gateway"), [], True),
+        (("aws", "redis", "gateway"), [], True),
         (("aws",), ["all but triton"], True),
     ],
 )
