@@ -115,13 +115,27 @@ class ProviderError(VoiceGatewayError):
         provider: The provider's registered name.
         reason: What kind of failure it was; decides what the router does next.
         detail: One sentence for the receipt; never text, audio or secrets.
+        retry_after_seconds: When the provider said that it can be asked again, such as the reset of
+            a quota; None when it did not say.
+        of_request: Whether only what was asked is to blame, such as a voice that is not there: the
+            next provider may speak, and this one is as healthy as before.
     """
 
-    def __init__(self, provider: str, reason: FailureReason, detail: str) -> None:
+    def __init__(
+        self,
+        provider: str,
+        reason: FailureReason,
+        detail: str,
+        *,
+        retry_after_seconds: float | None = None,
+        of_request: bool = False,
+    ) -> None:
         super().__init__(f"{provider}: {reason.value}: {detail}")
         self.provider = provider
         self.reason = reason
         self.detail = detail
+        self.retry_after_seconds = retry_after_seconds
+        self.of_request = of_request
 
     @property
     def retryable(self) -> bool:

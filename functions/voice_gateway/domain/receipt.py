@@ -13,6 +13,8 @@ class Outcome(StrEnum):
     SERVED = "served"
     FAILED = "failed"
     PASSED_OVER = "passed_over"
+    HEDGE_LOST = "hedge_lost"
+    """Two worked side by side, and the other one was heard first."""
 
 
 class Attempt(BaseModel):
@@ -22,6 +24,8 @@ class Attempt(BaseModel):
 
     provider: str
     outcome: Outcome
+    hedge: bool = False
+    """Whether it was started beside another one that let its listener wait."""
     reason: str | None = None
     """Why it failed or was passed over: a `FailureReason`, or one of `not_configured`, `language`,
     `cannot_clone`; `cancelled` when the listener hung up; None for a provider that served."""

@@ -40,6 +40,8 @@ class SpeechRequest:
     """BCP 47, lower case: `en`, `zh-cn`."""
     chain: tuple[str, ...]
     """Provider names in the order to ask; the first is the one the caller asked for."""
+    tenant_id: str = ""
+    """Whose request it is: what fails for one tenant's reasons is held against nobody else's."""
     quality: Quality = Quality.HIGH
     voices: Mapping[str, str] = field(default_factory=dict)
     """Provider → voice name; a provider without an entry chooses by language."""

@@ -187,7 +187,10 @@ class EspeakProvider:
                 )
                 if samples is None:
                     raise ProviderError(
-                        self.name, FailureReason.UNAVAILABLE, f"espeak-ng has no voice {voice}"
+                        self.name,
+                        FailureReason.UNAVAILABLE,
+                        f"espeak-ng has no voice {voice}",
+                        of_request=True,
                     )
                 yield SpeechChunk(
                     samples=samples.astype(np.float32) * np.float32(1 / 32768),
@@ -227,4 +230,4 @@ class EspeakProvider:
         if spoken:
             return spoken[0]
         detail = f"espeak-ng has no voice for {alone}"
-        raise ProviderError(self.name, FailureReason.UNAVAILABLE, detail)
+        raise ProviderError(self.name, FailureReason.UNAVAILABLE, detail, of_request=True)

@@ -30,9 +30,10 @@ _CHANNEL_OPTIONS: Final = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
 )
 
+_NOT_INSTALLED: Final = "voice_not_installed"
 ERROR_REASONS: Final[Mapping[str, FailureReason]] = {
     "invalid_input": FailureReason.REJECTED,
-    "voice_not_installed": FailureReason.UNAVAILABLE,
+    _NOT_INSTALLED: FailureReason.UNAVAILABLE,
     "overloaded": FailureReason.UNAVAILABLE,
     "cancelled": FailureReason.UNAVAILABLE,
     "internal": FailureReason.UNAVAILABLE,
@@ -173,7 +174,7 @@ class TritonProvider:
             return ProviderError(
                 self._name, FailureReason.UNAVAILABLE, "Triton refused the request"
             )
-        return ProviderError(self._name, reason, detail)
+        return ProviderError(self._name, reason, detail, of_request=code == _NOT_INSTALLED)
 
 
 async def _once(call: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:

@@ -175,6 +175,7 @@ class SpeechService:
         if command.seconds_left is not None:
             deadline = self._clock.monotonic() + command.seconds_left
         return SpeechRequest(
+            tenant_id=command.tenant_id,
             sentences=sentences,
             language=language,
             chain=chain_for(
