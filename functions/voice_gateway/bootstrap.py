@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from voice_gateway.adapters.system_clock import SystemClock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mypy_boto3_dynamodb.service_resource import Table
 
     from voice_gateway.adapters.redis_connection import RedisConnection
-    from voice_gateway.ports import ReceiptStore
+    from voice_gateway.ports import ReceiptStore, SpeechProvider, VoiceShifter
     from voice_gateway.providers.registry import ProviderRegistry
     from voice_gateway.services.authorization import AuthorizationService
     from voice_gateway.services.personalities import PersonalityService
@@ -65,15 +67,18 @@ def speech_service() -> SpeechService:
 
 def provider_registry(settings: SpeechSettings) -> ProviderRegistry:
     """Every provider of this deployment, none of them built yet."""
+    from voice_gateway.adapters.voice_shifter import StretchShifter
     from voice_gateway.providers.espeak import EspeakProvider
     from voice_gateway.providers.piper import piper_on_triton
     from voice_gateway.providers.registry import ProviderRegistry
 
+    factories: dict[str, Callable[[], SpeechProvider]] = {
+        "piper": lambda: piper_on_triton(settings.triton_url, tls=settings.triton_tls),
+        "espeak": EspeakProvider,
+    }
+    shifter = StretchShifter()
     return ProviderRegistry(
-        {
-            "piper": lambda: piper_on_triton(settings.triton_url, tls=settings.triton_tls),
-            "espeak": EspeakProvider,
-        }
+        {name: partial(_shaped, make, shifter) for name, make in factories.items()}
     )
 
 
@@ -83,6 +88,12 @@ def receipt_store(settings: FunctionSettings) -> ReceiptStore:
     from voice_gateway.adapters.dynamodb_receipts import DynamoReceipts
 
     return DynamoReceipts(_table(settings.table_name), SystemClock())
+
+
+def _shaped(make: Callable[[], SpeechProvider], shifter: VoiceShifter) -> SpeechProvider:
+    from voice_gateway.providers.shaped import ShapedProvider
+
+    return ShapedProvider(make(), shifter)
 
 
 @cache

@@ -73,6 +73,26 @@ class AudioEncoderFactory(Protocol):
         ...
 
 
+class VoiceShifter(Protocol):
+    """Changes how fast and how high a voice speaks, and leaves it the same voice."""
+
+    def shift(
+        self, samples: NDArray[np.float32], sample_rate: int, *, speed: float, pitch: float
+    ) -> NDArray[np.float32]:
+        """Changes a piece of mono audio; the same piece always gives the same samples.
+
+        Args:
+            samples: Shape [n].
+            sample_rate: Hz.
+            speed: 2.0 takes half the time, at the same pitch.
+            pitch: Semitones, at the same speed and with the same formants.
+
+        Returns:
+            Shape [n / speed], rounded.
+        """
+        ...
+
+
 class SampleDecoder(Protocol):
     """Reads recordings that strangers send."""
 

@@ -65,6 +65,7 @@ HEAVY: Final = {
     "ibm_watson",
     "onnxruntime",
     "piper",
+    "python_stretch",
     "redis",
     "torch",
     "transformers",

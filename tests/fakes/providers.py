@@ -48,8 +48,11 @@ class ScriptedProvider:
     """Given instead of the tone's pieces."""
     voice: str | None = None
     """Spoken in whatever voice was asked for."""
+    spoken_speed: float | None = None
+    """What it could do of the speed that was asked for."""
     asked: list[tuple[str, ...]] = field(default_factory=list)
     """The sentences of every request."""
+    requests: list[SpeechRequest] = field(default_factory=list)
     closed: int = 0
     """How many requests came to their end, one way or another."""
 
@@ -62,6 +65,7 @@ class ScriptedProvider:
     async def synthesize(self, request: SpeechRequest) -> AsyncGenerator[SpeechChunk]:
         """Follows the script."""
         self.asked.append(request.sentences)
+        self.requests.append(request)
         try:
             for sentence in range(len(request.sentences)):
                 for index in range(self.chunks):
@@ -79,6 +83,7 @@ class ScriptedProvider:
                         last=index == self.chunks - 1,
                         provider=self.name,
                         voice=self.voice or request.voices.get(self.name, f"{self.name}-default"),
+                        speed=self.spoken_speed,
                     )
         finally:
             self.closed += 1

@@ -71,6 +71,10 @@ class SpeechChunk:
     """Whether this chunk ends its sentence."""
     provider: str
     voice: str
+    speed: float | None = None
+    """The speed it was spoken at, where the provider could not follow the request's."""
+    pitch: float | None = None
+    """The semitones it was spoken at, likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

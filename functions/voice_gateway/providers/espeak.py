@@ -175,8 +175,7 @@ class EspeakProvider:
         voice = self._pinned(request) or self._voice_for(request.language)
         wanted_rate = round(_WORDS_A_MINUTE * request.speed)
         rate = min(max(wanted_rate, _RATE_RANGE[0]), _RATE_RANGE[1])
-        if rate != wanted_rate:
-            request.journal.not_applied.add("speed")
+        spoken = None if rate == wanted_rate else rate / _WORDS_A_MINUTE
         # The library's scale is logarithmic: ±50 steps are ±12 semitones.
         pitch = min(max(round(50 + request.pitch * 50 / 12), 0), 99)
         stop = threading.Event()
@@ -199,6 +198,7 @@ class EspeakProvider:
                     last=True,
                     provider=self.name,
                     voice=voice,
+                    speed=spoken,
                 )
         finally:
             stop.set()
