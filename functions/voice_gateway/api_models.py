@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from voice_gateway.domain.audio import AudioFormat
+from voice_gateway.domain.audio import AudioFormat, usual_rate
 from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.character import PersonalityName, Traits
 from voice_gateway.domain.language import LanguageTag
-from voice_gateway.domain.limits import MAX_TEXT_CHARACTERS, OUTPUT_RATE_DEFAULT
+from voice_gateway.domain.limits import MAX_TEXT_CHARACTERS
 from voice_gateway.domain.listing import PersonalityFilter
 from voice_gateway.domain.personality import (
     AdvancedSettings,
@@ -51,7 +51,10 @@ class SpeechBody(BaseModel):
     strict: bool = False
     """Fail rather than let another provider than the asked one speak."""
     format: AudioFormat = AudioFormat.WAV
-    sample_rate: int = Field(default=OUTPUT_RATE_DEFAULT, ge=8000, le=48000)
+    sample_rate: int | None = Field(default=None, ge=8000, le=48000)
+    """Hz; left out, 8000 for `mulaw` and 24 000 for all others."""
+    channels: Literal[1, 2] = 1
+    """Two carry the same voice."""
 
     def command(
         self, tenant_id: str, request_id: str, *, seconds_left: float | None
@@ -70,7 +73,8 @@ class SpeechBody(BaseModel):
             advanced=self.advanced,
             strict=self.strict,
             audio_format=self.format,
-            sample_rate=self.sample_rate,
+            sample_rate=self.sample_rate or usual_rate(self.format),
+            channels=self.channels,
             seconds_left=seconds_left,
         )
 

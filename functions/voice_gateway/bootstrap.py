@@ -48,6 +48,7 @@ def speech_service() -> SpeechService:
     """Of the speech function."""
     from voice_gateway.adapters.audio_codec import audio_encoder
     from voice_gateway.adapters.dynamodb_personalities import DynamoPersonalities
+    from voice_gateway.adapters.redis_levels import RedisVoiceLevels
     from voice_gateway.observability import SpeechTelemetry
     from voice_gateway.providers.fallback import FallbackProvider
     from voice_gateway.services.speech import SpeechService
@@ -60,6 +61,7 @@ def speech_service() -> SpeechService:
         receipts=receipt_store(settings),
         router=FallbackProvider(provider_registry(settings), clock),
         encoders=audio_encoder,
+        levels=RedisVoiceLevels(redis_connection(settings.redis_url)),
         observer=SpeechTelemetry(),
         clock=clock,
     )

@@ -68,8 +68,22 @@ class AudioEncoder(Protocol):
 class AudioEncoderFactory(Protocol):
     """Makes an encoder for one answer."""
 
-    def __call__(self, audio_format: AudioFormat, sample_rate: int) -> AudioEncoder:
-        """Makes one that gives out `audio_format` at `sample_rate` Hz, mono."""
+    def __call__(
+        self, audio_format: AudioFormat, sample_rate: int, channels: int = 1
+    ) -> AudioEncoder:
+        """Makes one that gives out `audio_format` at `sample_rate` Hz, the same in each channel."""
+        ...
+
+
+class VoiceLevels(Protocol):
+    """Remembers how loud each voice is, so that its gain is measured once and stays the same."""
+
+    async def find(self, voice: str) -> float | None:
+        """Returns the voice's loudness in LUFS, or None when nobody measured it; never raises."""
+        ...
+
+    async def remember(self, voice: str, lufs: float) -> None:
+        """Keeps it, unless somebody was faster; never raises."""
         ...
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fakes.clock import FakeClock
+from fakes.levels import FakeVoiceLevels
 from fakes.observer import RecordingObserver
 from fakes.personalities import FakePersonalities
 from fakes.providers import ScriptedProvider, tone
@@ -66,6 +67,7 @@ class House:
             receipts=self.receipts,
             router=FallbackProvider(registry, SystemClock()),
             encoders=audio_encoder,
+            levels=FakeVoiceLevels(),
             observer=self.observer,
             clock=SystemClock(),
         )

@@ -29,15 +29,16 @@ _CONTAINERS: Final[Mapping[AudioFormat, tuple[str, str]]] = {
     AudioFormat.MP3: ("MP3", "MPEG_LAYER_III"),
     AudioFormat.OPUS: ("OGG", "OPUS"),
     AudioFormat.FLAC: ("FLAC", "PCM_16"),
+    AudioFormat.MULAW: ("RAW", "ULAW"),
 }
 
 
-def audio_encoder(audio_format: AudioFormat, sample_rate: int) -> _Encoder:
+def audio_encoder(audio_format: AudioFormat, sample_rate: int, channels: int = 1) -> _Encoder:
     """Makes the encoder of one answer (an `AudioEncoderFactory`)."""
     if audio_format in _CONTAINERS:
-        return _ContainerEncoder(audio_format, sample_rate)
-    header = _wav_header(sample_rate) if audio_format is AudioFormat.WAV else b""
-    return _PcmEncoder(sample_rate, header)
+        return _ContainerEncoder(audio_format, sample_rate, channels)
+    header = _wav_header(sample_rate, channels) if audio_format is AudioFormat.WAV else b""
+    return _PcmEncoder(sample_rate, channels, header)
 
 
 class _Resampler:
@@ -73,19 +74,24 @@ class _Resampler:
 class _Encoder(ABC):
     """Resamples, then hands 16-bit samples to the format."""
 
-    def __init__(self, sample_rate: int) -> None:
+    def __init__(self, sample_rate: int, channels: int) -> None:
         self._resampler = _Resampler(sample_rate)
+        self._channels = channels
 
     def encode(self, samples: NDArray[np.float32], sample_rate: int) -> bytes:
         """Takes mono samples of any rate; returns what is ready."""
-        return self._write(_to_int16(self._resampler.push(samples, sample_rate)))
+        return self._write(self._frames(self._resampler.push(samples, sample_rate)))
 
     def finish(self) -> bytes:
         """Returns the last bytes."""
-        return self._write(_to_int16(self._resampler.flush())) + self._close()
+        return self._write(self._frames(self._resampler.flush())) + self._close()
+
+    def _frames(self, samples: NDArray[np.float32]) -> NDArray[np.int16]:
+        """Returns 16-bit frames, shape [n, channels]."""
+        return np.repeat(_to_int16(samples)[:, np.newaxis], self._channels, axis=1)
 
     @abstractmethod
-    def _write(self, samples: NDArray[np.int16]) -> bytes: ...
+    def _write(self, frames: NDArray[np.int16]) -> bytes: ...
 
     @abstractmethod
     def _close(self) -> bytes: ...
@@ -94,13 +100,13 @@ class _Encoder(ABC):
 class _PcmEncoder(_Encoder):
     """Little-endian samples, behind a header or none."""
 
-    def __init__(self, sample_rate: int, header: bytes) -> None:
-        super().__init__(sample_rate)
+    def __init__(self, sample_rate: int, channels: int, header: bytes) -> None:
+        super().__init__(sample_rate, channels)
         self._header = header
 
-    def _write(self, samples: NDArray[np.int16]) -> bytes:
+    def _write(self, frames: NDArray[np.int16]) -> bytes:
         header, self._header = self._header, b""
-        return header + samples.astype("<i2").tobytes()
+        return header + frames.astype("<i2").tobytes()
 
     def _close(self) -> bytes:
         return b""
@@ -109,12 +115,13 @@ class _PcmEncoder(_Encoder):
 class _ContainerEncoder(_Encoder):
     """A format that libsndfile writes."""
 
-    def __init__(self, audio_format: AudioFormat, sample_rate: int) -> None:
-        super().__init__(sample_rate)
+    def __init__(self, audio_format: AudioFormat, sample_rate: int, channels: int) -> None:
+        super().__init__(sample_rate, channels)
         container, subtype = _CONTAINERS[audio_format]
         self._outlet = _Outlet()
         # Many players take a FLAC header of unknown length for an endless or an empty file.
         self._streams = audio_format is not AudioFormat.FLAC
+        self._floats = audio_format is AudioFormat.MP3
         # A stream's MP3 header cannot say its length; at a constant bit rate players still know it.
         constant = (
             {"bitrate_mode": "CONSTANT", "compression_level": 0.6}
@@ -122,12 +129,14 @@ class _ContainerEncoder(_Encoder):
             else {}
         )
         self._file = soundfile.SoundFile(
-            self._outlet, "w", sample_rate, 1, subtype=subtype, format=container, **constant
+            self._outlet, "w", sample_rate, channels, subtype=subtype, format=container, **constant
         )
-        self._file.comment = PROVENANCE
+        if audio_format is not AudioFormat.MULAW:  # which has no place for words
+            self._file.comment = PROVENANCE
 
-    def _write(self, samples: NDArray[np.int16]) -> bytes:
-        self._file.write(samples)
+    def _write(self, frames: NDArray[np.int16]) -> bytes:
+        # libsndfile (1.2.2) makes noise of 16-bit samples in two channels of MP3; floats are well.
+        self._file.write(frames / np.float32(32768) if self._floats else frames)
         return self._outlet.drain() if self._streams else b""
 
     def _close(self) -> bytes:
@@ -177,12 +186,14 @@ def _to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     return np.rint(np.clip(samples, -1, 1) * 32767).astype(np.int16)
 
 
-def _wav_header(sample_rate: int) -> bytes:
+def _wav_header(sample_rate: int, channels: int) -> bytes:
     """RIFF for a stream of unknown length: format, the provenance note, then data to the end."""
     comment = PROVENANCE.encode() + b"\0"
     comment += b"\0" * (len(comment) % 2)
     info = b"INFO" + struct.pack("<4sI", b"ICMT", len(comment)) + comment
-    fmt = struct.pack("<HHIIHH", 1, 1, sample_rate, sample_rate * 2, 2, 16)
+    fmt = struct.pack(
+        "<HHIIHH", 1, channels, sample_rate, sample_rate * channels * 2, channels * 2, 16
+    )
     return b"".join(
         (
             struct.pack("<4sI4s", b"RIFF", _UNKNOWN_SIZE, b"WAVE"),

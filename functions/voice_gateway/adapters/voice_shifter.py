@@ -54,8 +54,8 @@ def _stretch(
     stretch.timeFactor = speed
     if pitch != 0:
         stretch.setTransposeSemitones(pitch)
-    changed = stretch.process(np.ascontiguousarray(samples[np.newaxis]))
-    return np.asarray(changed, dtype=np.float32)[0]
+    changed = np.asarray(stretch.process(np.ascontiguousarray(samples[np.newaxis])), np.float32)
+    return np.ravel(changed)
 
 
 def _with_envelope_of(

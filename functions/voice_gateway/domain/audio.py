@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from voice_gateway.domain.limits import OUTPUT_RATE_DEFAULT
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,9 +29,11 @@ class AudioFormat(StrEnum):
     OPUS = "opus"
     FLAC = "flac"
     PCM = "pcm"
+    MULAW = "mulaw"
+    """G.711, what telephones speak: 8-bit samples without a header."""
 
 
-MEDIA_TYPES: Final[Mapping[AudioFormat, str]] = MappingProxyType(
+_MEDIA_TYPES: Final[Mapping[AudioFormat, str]] = MappingProxyType(
     {
         AudioFormat.WAV: "audio/wav",
         AudioFormat.MP3: "audio/mpeg",
@@ -38,9 +42,24 @@ MEDIA_TYPES: Final[Mapping[AudioFormat, str]] = MappingProxyType(
         AudioFormat.PCM: "audio/pcm",
     }
 )
+_TELEPHONE_RATE: Final = 8000
 
 MP3_RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 OPUS_RATES: Final = (8000, 12000, 16000, 24000, 48000)
+
+
+def media_type(audio_format: AudioFormat, sample_rate: int, channels: int) -> str:
+    """Returns what HTTP calls the format; `audio/basic` is µ-law as RFC 2046 knows it alone."""
+    if audio_format is not AudioFormat.MULAW:
+        return _MEDIA_TYPES[audio_format]
+    if (sample_rate, channels) == (_TELEPHONE_RATE, 1):
+        return "audio/basic"
+    return f"audio/PCMU; rate={sample_rate}; channels={channels}"
+
+
+def usual_rate(audio_format: AudioFormat) -> int:
+    """Returns the sample rate in Hz for whoever names none."""
+    return _TELEPHONE_RATE if audio_format is AudioFormat.MULAW else OUTPUT_RATE_DEFAULT
 
 
 def rates_of(audio_format: AudioFormat) -> tuple[int, ...] | None:

@@ -95,3 +95,4 @@ class Receipt(BaseModel):
     """Settings that the serving provider has no way to apply (`pitch`, …)."""
     format: str
     sample_rate: int
+    channels: int = 1

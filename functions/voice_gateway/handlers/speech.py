@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from voice_gateway import bootstrap
 from voice_gateway.api_models import SpeechBody
-from voice_gateway.domain.audio import MEDIA_TYPES
+from voice_gateway.domain.audio import media_type
 from voice_gateway.domain.limits import MAX_BODY_BYTES
 from voice_gateway.handlers.incoming import parse_body, tenant_with, too_large
 from voice_gateway.http_errors import (
@@ -154,7 +154,7 @@ async def _speak(request: Request) -> Response:
     answer = await _while_connected(request, _service(request).speak(command))
     return _AudioResponse(
         answer.audio,
-        media_type=MEDIA_TYPES[body.format],
+        media_type=media_type(command.audio_format, command.sample_rate, command.channels),
         headers={
             REQUEST_ID_HEADER: request_id,
             "x-speech-provider": answer.provider,

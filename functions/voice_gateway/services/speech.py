@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from voice_gateway.domain.audio import AudioFormat, SentenceTrimmer, rates_of, silence
+from voice_gateway.domain.audio import AudioFormat, rates_of
 from voice_gateway.domain.chain import FLOOR, chain_for
 from voice_gateway.domain.errors import (
     AllProvidersFailedError,
@@ -22,16 +20,14 @@ from voice_gateway.domain.errors import (
 from voice_gateway.domain.language import primary
 from voice_gateway.domain.receipt import Asked, Outcome, Receipt, Served
 from voice_gateway.domain.speech import SpeechRequest
-from voice_gateway.domain.text import pause_after, split_sentences
+from voice_gateway.domain.text import split_sentences
+from voice_gateway.services.mastering import Mastering
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
-
-    from numpy.typing import NDArray
+    from collections.abc import AsyncGenerator
 
     from voice_gateway.domain.chain import Quality
     from voice_gateway.domain.personality import AdvancedSettings, Personality
-    from voice_gateway.domain.speech import SpeechChunk
     from voice_gateway.ports import (
         AudioEncoderFactory,
         Clock,
@@ -39,7 +35,9 @@ if TYPE_CHECKING:
         ReceiptStore,
         SpeechObserver,
         SpeechProvider,
+        VoiceLevels,
     )
+    from voice_gateway.services.mastering import MasteredAudio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +58,7 @@ class SpeechCommand:
     strict: bool = False
     audio_format: AudioFormat = AudioFormat.WAV
     sample_rate: int = 24_000
+    channels: int = 1
     seconds_left: float | None = None
     """How long the caller's runtime will still wait; None for no bound."""
 
@@ -79,7 +78,7 @@ class _Progress:
 
     def __init__(self, started: float) -> None:
         self.started = started
-        self.first_chunk: SpeechChunk | None = None
+        self.first_piece: MasteredAudio | None = None
         self.first_audio: float | None = None
         self.audio_seconds = 0.0
         self.paused = 0.0
@@ -96,6 +95,7 @@ class SpeechService:
         receipts: ReceiptStore,
         router: SpeechProvider,
         encoders: AudioEncoderFactory,
+        levels: VoiceLevels,
         observer: SpeechObserver,
         clock: Clock,
     ) -> None:
@@ -103,6 +103,7 @@ class SpeechService:
         self._receipts = receipts
         self._router = router
         self._encoders = encoders
+        self._levels = levels
         self._observer = observer
         self._clock = clock
         self._saving: set[asyncio.Task[None]] = set()
@@ -152,8 +153,8 @@ class SpeechService:
             if refused is error:
                 self._observer.failed(command.tenant_id, command.request_id, error.attempts)
             raise refused from None
-        first = progress.first_chunk
-        assert first is not None  # bytes come from a chunk
+        first = progress.first_piece
+        assert first is not None  # bytes come from a piece
         return SpeechAnswer(
             provider=first.provider, voice=first.voice, audio=_resume(first_bytes, stream)
         )
@@ -201,11 +202,18 @@ class SpeechService:
         self, command: SpeechCommand, request: SpeechRequest, progress: _Progress
     ) -> AsyncGenerator[bytes]:
         """Yields the answer's bytes, none of them empty."""
-        encoder = self._encoders(command.audio_format, command.sample_rate)
-        last: _Audio | None = None
+        encoder = self._encoders(command.audio_format, command.sample_rate, command.channels)
+        # A cloned voice goes by its sample; two tenants' samples may have the same name.
+        scope = f"{command.tenant_id}/{request.sample_path}" if request.sample_path else ""
+        mastering = Mastering(self._levels, request.sentences, scope)
+        last: MasteredAudio | None = None
         try:
-            async with aclosing(self._router.synthesize(request)) as chunks:
-                async for audio in _joined(chunks, request.sentences, progress):
+            async with (
+                aclosing(self._router.synthesize(request)) as chunks,
+                aclosing(mastering.master(chunks)) as pieces,
+            ):
+                async for audio in pieces:
+                    progress.first_piece = progress.first_piece or audio
                     progress.audio_seconds += audio.samples.size / audio.sample_rate
                     if audio.ends:
                         last = audio
@@ -217,7 +225,7 @@ class SpeechService:
                         yield ready
                         progress.paused += self._clock.monotonic() - handed_over
         except BaseException:
-            if progress.first_chunk is not None:
+            if progress.first_piece is not None:
                 # The listener hung up, or the chain ended in the middle: what was spoken is still
                 # accounted for, but nothing may be awaited on this way out.
                 self._keep_soon(command, request, progress)
@@ -229,6 +237,7 @@ class SpeechService:
         ready = encoder.encode(last.samples, last.sample_rate) if last is not None else b""
         if ready := ready + encoder.finish():
             yield ready
+        await mastering.remember()
         await saving
 
     def _keep_soon(
@@ -291,35 +300,8 @@ class SpeechService:
             not_applied=tuple(sorted(request.journal.not_applied)),
             format=command.audio_format.value,
             sample_rate=command.sample_rate,
+            channels=command.channels,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Audio:
-    samples: NDArray[np.float32]
-    sample_rate: int
-    ends: bool
-    """Whether the text ends with it."""
-
-
-async def _joined(
-    chunks: AsyncIterator[SpeechChunk], sentences: tuple[str, ...], progress: _Progress
-) -> AsyncGenerator[_Audio]:
-    """Trims each sentence and puts its pause between it and the next."""
-    current: tuple[int, SentenceTrimmer] | None = None
-    async for chunk in chunks:
-        pieces = []
-        if progress.first_chunk is None:
-            progress.first_chunk = chunk
-        elif current is None or current[0] != chunk.sentence:
-            pieces.append(silence(pause_after(sentences[chunk.sentence - 1]), chunk.sample_rate))
-        if current is None or current[0] != chunk.sentence:
-            current = (chunk.sentence, SentenceTrimmer(chunk.sample_rate))
-        pieces.append(current[1].push(chunk.samples))
-        if chunk.last:
-            pieces.append(current[1].finish())
-        ends = chunk.last and chunk.sentence == len(sentences) - 1
-        yield _Audio(np.concatenate(pieces), chunk.sample_rate, ends)
 
 
 def _is_voice(spoken: str | None, asked: str | None) -> bool:

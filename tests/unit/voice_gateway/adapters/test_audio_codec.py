@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -11,10 +12,14 @@ from voice_gateway.adapters.audio_codec import PROVENANCE, audio_encoder
 from voice_gateway.domain.audio import AudioFormat
 
 SECONDS = 1.5
+RAW = (AudioFormat.PCM, AudioFormat.MULAW)
+"""What is samples alone: nothing in it says the rate, or that a machine made it."""
 
 
-def encoded(audio_format: AudioFormat, rate: int, sources: tuple[int, ...]) -> list[bytes]:
-    encoder = audio_encoder(audio_format, rate)
+def encoded(
+    audio_format: AudioFormat, rate: int, sources: tuple[int, ...], channels: int = 1
+) -> list[bytes]:
+    encoder = audio_encoder(audio_format, rate, channels)
     parts = []
     for source in sources:
         audio = tone(SECONDS, rate=source, hertz=440)
@@ -28,7 +33,7 @@ def hertz(samples: np.ndarray, rate: int) -> float:
 
 
 @pytest.mark.parametrize("rate", [8000, 24_000, 48_000])
-@pytest.mark.parametrize("audio_format", [f for f in AudioFormat if f is not AudioFormat.PCM])
+@pytest.mark.parametrize("audio_format", [f for f in AudioFormat if f not in RAW])
 def test_every_format_decodes_to_what_was_spoken(audio_format: AudioFormat, rate: int) -> None:
     data = b"".join(encoded(audio_format, rate, (22_050,)))
     with soundfile.SoundFile(io.BytesIO(data)) as file:
@@ -72,3 +77,47 @@ def test_what_is_too_loud_is_clipped_and_does_not_wrap() -> None:
     encoder = audio_encoder(AudioFormat.PCM, 24_000)
     data = encoder.encode(np.array([1.5, -1.5], np.float32), 24_000)
     assert np.frombuffer(data, "<i2").tolist() == [32767, -32767]
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000])
+def test_mu_law_is_one_byte_a_sample_as_the_telephone_knows_it(rate: int) -> None:
+    data = b"".join(encoded(AudioFormat.MULAW, rate, (22_050,)))
+    samples, _ = soundfile.read(
+        io.BytesIO(data),
+        format="RAW",
+        subtype="ULAW",
+        samplerate=rate,
+        channels=1,
+        dtype="float32",
+    )
+    assert len(data) == samples.size == pytest.approx(SECONDS * rate, abs=rate * 0.002)
+    assert hertz(samples, rate) == pytest.approx(440, abs=2)
+    # G.711 says: digital silence is all ones.
+    encoder = audio_encoder(AudioFormat.MULAW, 8000)
+    assert encoder.encode(np.zeros(4, np.float32), 8000) + encoder.finish() == b"\xff" * 4
+
+
+@pytest.mark.parametrize("audio_format", list(AudioFormat))
+def test_two_channels_carry_the_same_voice(audio_format: AudioFormat) -> None:
+    data = b"".join(encoded(audio_format, 24_000, (22_050,), channels=2))
+    described = (
+        {
+            "format": "RAW",
+            "subtype": "ULAW" if audio_format is AudioFormat.MULAW else "PCM_16",
+            "samplerate": 24_000,
+            "channels": 2,
+        }
+        if audio_format in RAW
+        else {}
+    )
+    samples, _ = soundfile.read(io.BytesIO(data), dtype="float32", **described)
+    assert samples.shape[1] == 2
+    assert samples.shape[0] / 24_000 == pytest.approx(SECONDS, abs=0.26)
+    assert np.abs(samples[:, 0] - samples[:, 1]).max() < 0.01
+    assert hertz(samples[:, 0], 24_000) == pytest.approx(440, abs=2)
+
+
+def test_a_wav_header_says_what_its_frames_are() -> None:
+    first, *_ = encoded(AudioFormat.WAV, 44_100, (44_100,), channels=2)
+    form = first.find(b"fmt ") + 8
+    assert struct.unpack_from("<HHIIHH", first, form) == (1, 2, 44_100, 176_400, 4, 16)

@@ -9,8 +9,10 @@ from voice_gateway.domain.audio import (
     SentenceTrimmer,
     is_audible,
     is_sound,
+    media_type,
     rates_of,
     silence,
+    usual_rate,
 )
 
 RATE = 16_000
@@ -58,3 +60,10 @@ def test_what_counts_as_audible_and_as_sound() -> None:
 def test_only_some_formats_bind_the_rate() -> None:
     assert rates_of(AudioFormat.WAV) is None
     assert 44_100 not in (rates_of(AudioFormat.OPUS) or ())
+
+
+def test_mu_law_is_basic_audio_only_where_the_telephone_speaks_it() -> None:
+    assert media_type(AudioFormat.WAV, 8000, 2) == "audio/wav"
+    assert media_type(AudioFormat.MULAW, 8000, 1) == "audio/basic"
+    assert media_type(AudioFormat.MULAW, 16_000, 2) == "audio/PCMU; rate=16000; channels=2"
+    assert (usual_rate(AudioFormat.MULAW), usual_rate(AudioFormat.WAV)) == (8000, 24_000)

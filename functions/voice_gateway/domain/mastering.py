@@ -1,0 +1,151 @@
+"""How loud a voice goes out, and that nothing in it clips or clicks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from voice_gateway.domain.samples.loudness import integrated_loudness
+from voice_gateway.domain.samples.signal import SILENT_DB
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TARGET_LUFS: Final = -16.0
+CEILING_DB: Final = -1.0
+"""dBTP. What encoders and other sample rates add on top stays below full scale."""
+GAIN_LIMIT_DB: Final = 20.0
+"""A voice is never moved by more: what is that quiet is not a voice."""
+PROVISIONAL_SECONDS: Final = 1.0
+"""How much of a voice that was never heard before is waited for, to guess its loudness by."""
+SETTLED_SECONDS: Final = 3.0
+"""How much has to be heard before its loudness is remembered for good."""
+HEARD_SECONDS: Final = 15.0
+"""As much of it as is ever looked at."""
+_SHORTEST_SECONDS: Final = 0.5
+_EDGE_SECONDS: Final = 0.005
+_LOOK_AHEAD_SECONDS: Final = 0.005
+_RELEASE_SECONDS: Final = 0.1
+_HALF_TAPS: Final = 8
+_PHASES: Final = (0.25, 0.5, 0.75)
+
+
+def loudness(samples: NDArray[np.float32], sample_rate: int) -> float | None:
+    """Measures a voice, be it ever so short.
+
+    Args:
+        samples: Mono, shape [n], without the silence at its ends.
+        sample_rate: Hz.
+
+    Returns:
+        LUFS, or None when there is nothing to hear in it.
+    """
+    if samples.size == 0:
+        return None
+    # A block of the standard's is 400 ms: a shorter word is repeated until it fills one.
+    size = max(samples.size, round(_SHORTEST_SECONDS * sample_rate))
+    measured = integrated_loudness(np.resize(samples, size), sample_rate)
+    return None if measured <= SILENT_DB else measured
+
+
+def gain_for(lufs: float | None) -> float:
+    """Returns the factor that brings a voice to the target; 1 for one that nobody could measure."""
+    if lufs is None:
+        return 1.0
+    return float(10 ** (np.clip(TARGET_LUFS - lufs, -GAIN_LIMIT_DB, GAIN_LIMIT_DB) / 20))
+
+
+class SentenceEdges:
+    """Lets a sentence rise from silence and fall back into it, within 5 ms, so that no join clicks.
+
+    The last 5 ms are held back, so that a sentence that breaks off falls as well.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        size = max(1, round(_EDGE_SECONDS * sample_rate))
+        self._rise = (0.5 - 0.5 * np.cos(np.pi * (np.arange(size) + 0.5) / size)).astype(np.float32)
+        self._risen = 0
+        self._held = np.zeros(0, dtype=np.float32)
+
+    def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Takes the next samples; returns those that cannot be the last ones."""
+        if self._risen < self._rise.size and samples.size:
+            ramp = self._rise[self._risen : self._risen + samples.size]
+            samples = np.concatenate((samples[: ramp.size] * ramp, samples[ramp.size :]))
+            self._risen += ramp.size
+        held = np.concatenate((self._held, samples))
+        kept = max(0, held.size - self._rise.size)
+        self._held = held[kept:]
+        return held[:kept]
+
+    def finish(self) -> NDArray[np.float32]:
+        """Returns the rest, which ends in silence."""
+        held, self._held = self._held, self._held[:0]
+        return held * self._rise[::-1][self._rise.size - held.size :]
+
+
+class Limiter:
+    """Keeps peaks below the ceiling, those between the samples as well.
+
+    It looks 5 ms ahead and turns down in time, so that no peak is cut; then it lets go slowly. What
+    stays below the ceiling passes unchanged, 5 ms late.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        self._ahead = round(_LOOK_AHEAD_SECONDS * sample_rate)
+        self._release = 1 / (_RELEASE_SECONDS * sample_rate)
+        # The input from `_HALF_TAPS` before the next sample to give out. It begins with silence of
+        # the length of the look ahead, which is not given out.
+        self._input = np.zeros(_HALF_TAPS + self._ahead, dtype=np.float32)
+        self._skipped = 0
+        self._gains = np.ones(self._ahead)
+
+    def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Takes the next samples; returns those that are ready."""
+        held = np.concatenate((self._input, samples))
+        count = max(0, held.size - 2 * _HALF_TAPS - self._ahead)
+        self._input = held[count:]
+        ready = held[_HALF_TAPS : _HALF_TAPS + count]
+        ceiling = 10 ** (CEILING_DB / 20)
+        # Between its samples, speech rises above them by 3 dB at the very most.
+        if count and (np.abs(held).max() >= ceiling * 0.7 or self._gains.min() < 1):
+            needed = np.minimum(1, ceiling / np.maximum(_peaks(held), ceiling))
+            ready = np.asarray(ready * self._turned_down(needed), dtype=np.float32)
+        skipped = min(self._ahead - self._skipped, count)
+        self._skipped += skipped
+        return ready[skipped:]
+
+    def finish(self) -> NDArray[np.float32]:
+        """Returns the samples that are still held."""
+        return self.push(np.zeros(self._ahead + _HALF_TAPS, dtype=np.float32))
+
+    def _turned_down(self, needed: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Smooths the gains that are needed, so that none is ever exceeded.
+
+        The least of what lies ahead, rising no faster than the release, averaged over as long as it
+        looks ahead. For gains of [n], as many fewer as it looks ahead.
+        """
+        lowest = sliding_window_view(needed, self._ahead + 1).min(axis=1)
+        slope = self._release * np.arange(1, lowest.size + 1)
+        gains = slope + np.minimum(np.minimum.accumulate(lowest - slope), self._gains[-1])
+        history = np.concatenate((self._gains, gains))
+        self._gains = history[lowest.size :]
+        return np.convolve(history, np.full(self._ahead + 1, 1 / (self._ahead + 1)), mode="valid")
+
+
+def _peaks(samples: NDArray[np.float32]) -> NDArray[np.floating]:
+    """Returns the largest magnitude at and after each sample, up to the next one.
+
+    For the samples of [n] that have `_HALF_TAPS` neighbours on both sides: shape [n − 2 · half].
+    """
+    at = samples[_HALF_TAPS:-_HALF_TAPS]
+    peaks = np.abs(at)
+    taps = np.arange(1 - _HALF_TAPS, _HALF_TAPS + 1)
+    for phase in _PHASES:
+        distance = phase - taps
+        weights = np.sinc(distance) * np.cos(np.pi * distance / (2 * _HALF_TAPS + 1)) ** 2
+        between = np.convolve(samples, weights[::-1], mode="valid")
+        peaks = np.maximum(peaks, np.abs(between[1 : 1 + at.size]))
+    return peaks
