@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from voice_gateway.domain.audio import AudioFormat, usual_rate
+from voice_gateway.domain.budget import BudgetState, Optimize
 from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.character import PersonalityName, Traits
 from voice_gateway.domain.language import LanguageTag
+from voice_gateway.domain.ledger import Month
 from voice_gateway.domain.limits import MAX_TEXT_CHARACTERS
 from voice_gateway.domain.listing import PersonalityFilter
+from voice_gateway.domain.money import Usd
 from voice_gateway.domain.personality import (
     AdvancedSettings,
     Character,
@@ -25,10 +28,13 @@ from voice_gateway.domain.personality import (
     Speed,
     VoiceConfig,
 )
+from voice_gateway.domain.statistics import Window
 from voice_gateway.services.speech import SpeechCommand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from voice_gateway.services.budgets import Spending
 
 
 class SpeechBody(BaseModel):
@@ -43,6 +49,8 @@ class SpeechBody(BaseModel):
     personality: PersonalityId
     language: LanguageTag | None = None
     quality: Quality | None = None
+    optimize: Optimize | None = None
+    """`cost` asks the cheapest provider of the chain first."""
     provider: ProviderName | None = None
     """Forces one provider and bypasses the chain, the floor included."""
     speed: Speed | None = None
@@ -67,6 +75,7 @@ class SpeechBody(BaseModel):
             text=self.text,
             language=self.language,
             quality=self.quality,
+            optimize=self.optimize,
             provider=self.provider,
             speed=self.speed,
             pitch=self.pitch,
@@ -169,3 +178,40 @@ class VersionPage(BaseModel):
     def of(cls, page: Sequence[Personality], next_cursor: str | None) -> Self:
         """Maps from the domain."""
         return cls(versions=tuple(map(PersonalityView.of, page)), next_cursor=next_cursor)
+
+
+class CostsQuery(BaseModel):
+    """The query of `GET /api/costs`."""
+
+    month: Month | None = None
+    """The present one when left out."""
+
+
+class StatisticsQuery(BaseModel):
+    """The query of `GET /api/stats`."""
+
+    window: Window = Window.DAY
+
+
+class BudgetView(BaseModel):
+    """A tenant's budget as the API shows it."""
+
+    monthly_usd: Usd | None
+    soft_percent: int
+    month: Month
+    spent_usd: Usd
+    state: BudgetState | None
+    """Null without a bound."""
+    resets_at: datetime
+
+    @classmethod
+    def of(cls, spending: Spending) -> Self:
+        """Maps from the service."""
+        return cls(
+            monthly_usd=spending.budget.monthly_usd,
+            soft_percent=spending.budget.soft_percent,
+            month=spending.month,
+            spent_usd=spending.spent_usd,
+            state=spending.state,
+            resets_at=spending.resets_at,
+        )

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from voice_gateway.ports import ReceiptStore, SpeechProvider, VoiceShifter
     from voice_gateway.providers.registry import ProviderRegistry
     from voice_gateway.services.authorization import AuthorizationService
+    from voice_gateway.services.budgets import BudgetService
+    from voice_gateway.services.costs import CostService
     from voice_gateway.services.personalities import PersonalityService
     from voice_gateway.services.speech import SpeechService
     from voice_gateway.settings import FunctionSettings, SpeechSettings
@@ -44,6 +46,19 @@ def authorization_service() -> AuthorizationService:
 
 
 @cache
+def cost_service() -> CostService:
+    """Of the costs function."""
+    from voice_gateway.adapters.dynamodb_ledger import DynamoLedger
+    from voice_gateway.services.costs import CostService
+    from voice_gateway.settings import CostsSettings
+
+    settings = CostsSettings()
+    clock = SystemClock()
+    ledger = DynamoLedger(_table(settings.table_name), clock)
+    return CostService(ledger, ledger, budget_service(settings), clock)
+
+
+@cache
 def speech_service() -> SpeechService:
     """Of the speech function."""
     from voice_gateway.adapters.audio_codec import audio_encoder
@@ -56,10 +71,13 @@ def speech_service() -> SpeechService:
 
     settings = SpeechSettings()
     clock = SystemClock()
+    registry = provider_registry(settings)
     return SpeechService(
         personalities=DynamoPersonalities(_table(settings.table_name), clock),
         receipts=receipt_store(settings),
-        router=FallbackProvider(provider_registry(settings), clock),
+        budgets=budget_service(settings),
+        router=FallbackProvider(registry, clock),
+        providers=registry,
         encoders=audio_encoder,
         levels=RedisVoiceLevels(redis_connection(settings.redis_url)),
         observer=SpeechTelemetry(),
@@ -96,6 +114,18 @@ def _shaped(make: Callable[[], SpeechProvider], shifter: VoiceShifter) -> Speech
     from voice_gateway.providers.shaped import ShapedProvider
 
     return ShapedProvider(make(), shifter)
+
+
+@cache
+def budget_service(settings: FunctionSettings) -> BudgetService:
+    """What tenants may spend, and what they have spent."""
+    from voice_gateway.adapters.dynamodb_budgets import DynamoBudgets
+    from voice_gateway.adapters.dynamodb_ledger import DynamoLedger
+    from voice_gateway.services.budgets import BudgetService
+
+    table = _table(settings.table_name)
+    clock = SystemClock()
+    return BudgetService(DynamoBudgets(table), DynamoLedger(table, clock), clock)
 
 
 @cache

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from voice_gateway.domain.errors import (
     AllProvidersFailedError,
+    BudgetSpentError,
     ConflictError,
     FailureReason,
     ForbiddenError,
@@ -43,10 +44,12 @@ _STATUS: Final[Mapping[type[RequestError], int]] = {
     ConflictError: 409,
     StaleWriteError: 409,
     PreconditionFailedError: 412,
+    BudgetSpentError: 402,
 }
 _TITLE: Final[Mapping[int, str]] = {
     400: "The request cannot be read",
     401: "Not signed in",
+    402: "Not within the budget",
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",

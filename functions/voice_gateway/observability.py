@@ -13,6 +13,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from voice_gateway.domain.errors import VoiceGatewayError
+from voice_gateway.domain.receipt import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,18 +57,24 @@ class SpeechTelemetry:
     def served(self, tenant_id: str, receipt: Receipt) -> None:
         """Writes the line, and the figures: the answer's once, and each speaker's sentences."""
         logger().info("speech served", tenant=tenant_id, receipt=receipt.model_dump(mode="json"))
-        answer = _figures(asked=receipt.asked.provider, quality=receipt.asked.quality)
-        answer.add_metric("Failed", MetricUnit.Count, 0)
-        answer.add_metric("Substituted", MetricUnit.Count, int(receipt.substituted))
-        answer.add_metric("Incomplete", MetricUnit.Count, int(not receipt.complete))
-        if receipt.first_audio_ms is not None:
-            answer.add_metric("FirstAudio", MetricUnit.Milliseconds, receipt.first_audio_ms)
-        answer.add_metric("Total", MetricUnit.Milliseconds, receipt.total_ms)
-        answer.flush_metrics()
+        asked = {"asked": receipt.asked.provider, "quality": receipt.asked.quality}
+        # Once for all together, which alarms look at, and once by what was asked for.
+        for dimensions in ({}, asked):
+            answer = _figures(**dimensions)
+            answer.add_metric("Failed", MetricUnit.Count, 0)
+            answer.add_metric("Substituted", MetricUnit.Count, int(receipt.substituted))
+            answer.add_metric("Incomplete", MetricUnit.Count, int(not receipt.complete))
+            answer.add_metric("CacheHits", MetricUnit.Count, receipt.cache_hits)
+            answer.add_metric("CostSavedUsd", MetricUnit.NoUnit, float(receipt.cost_saved_usd))
+            if receipt.first_audio_ms is not None:
+                answer.add_metric("FirstAudio", MetricUnit.Milliseconds, receipt.first_audio_ms)
+            answer.add_metric("Total", MetricUnit.Milliseconds, receipt.total_ms)
+            answer.flush_metrics()
         for turn in receipt.served:
             figures = _figures(provider=turn.provider)
             figures.add_metric("Sentences", MetricUnit.Count, turn.sentences)
             figures.flush_metrics()
+        _count_attempts(receipt.attempts)
 
     def failed(self, tenant_id: str, request_id: str, attempts: Sequence[Attempt]) -> None:
         """Writes the line and the figure of an answer that never was."""
@@ -77,9 +84,11 @@ class SpeechTelemetry:
             request=request_id,
             attempts=[attempt.model_dump(mode="json") for attempt in attempts],
         )
-        answer = _figures(asked=attempts[0].provider)
-        answer.add_metric("Failed", MetricUnit.Count, 1)
-        answer.flush_metrics()
+        for dimensions in ({}, {"asked": attempts[0].provider}):
+            answer = _figures(**dimensions)
+            answer.add_metric("Failed", MetricUnit.Count, 1)
+            answer.flush_metrics()
+        _count_attempts(attempts)
 
     def receipt_lost(self, tenant_id: str, receipt: Receipt, error: Exception) -> None:
         """Says that the line above is all there is."""
@@ -89,3 +98,25 @@ class SpeechTelemetry:
             request=receipt.request_id,
             error=type(error).__name__,
         )
+        figures = _figures()
+        figures.add_metric("ReceiptsLost", MetricUnit.Count, 1)
+        figures.flush_metrics()
+
+
+def _count_attempts(attempts: Sequence[Attempt]) -> None:
+    """What each provider that was asked did and cost; never by tenant, of whom there are many."""
+    for attempt in attempts:
+        if attempt.outcome is Outcome.PASSED_OVER:
+            continue
+        figures = _figures(provider=attempt.provider)
+        figures.add_metric("Attempts", MetricUnit.Count, 1)
+        figures.add_metric("Hedges", MetricUnit.Count, int(attempt.hedge))
+        figures.add_metric("Characters", MetricUnit.Count, attempt.characters)
+        figures.add_metric("CostUsd", MetricUnit.NoUnit, float(attempt.cost_usd))
+        if attempt.first_audio_ms is not None:
+            figures.add_metric("FirstAudio", MetricUnit.Milliseconds, attempt.first_audio_ms)
+        figures.flush_metrics()
+        if attempt.outcome is Outcome.FAILED:
+            failure = _figures(provider=attempt.provider, reason=attempt.reason or "unknown")
+            failure.add_metric("FailedAttempts", MetricUnit.Count, 1)
+            failure.flush_metrics()

@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
     from datetime import datetime
+    from decimal import Decimal
     from typing import BinaryIO
 
     import numpy as np
     from numpy.typing import NDArray
 
     from voice_gateway.domain.audio import AudioFormat
+    from voice_gateway.domain.budget import Budget
     from voice_gateway.domain.idempotency import OnceOnly
+    from voice_gateway.domain.ledger import MonthlyCosts
     from voice_gateway.domain.listing import PersonalityFilter
     from voice_gateway.domain.personality import Personality
     from voice_gateway.domain.receipt import Attempt, Receipt
     from voice_gateway.domain.samples.signal import DecodedSample
     from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk, SpeechRequest
+    from voice_gateway.domain.statistics import Figures, Window
 
 
 class SpeechProvider(Protocol):
@@ -50,6 +54,18 @@ class SpeechProvider(Protocol):
 
     async def aclose(self) -> None:
         """Releases connections."""
+        ...
+
+
+class ProviderDirectory(Protocol):
+    """The providers that this deployment has."""
+
+    def get(self, name: str) -> SpeechProvider | None:
+        """Returns the provider, or None when this deployment has none of this name."""
+        ...
+
+    def names(self) -> tuple[str, ...]:
+        """Returns every name that it has."""
         ...
 
 
@@ -236,10 +252,14 @@ class ReceiptStore(Protocol):
     """Keeps receipts for a day, for whoever streamed the audio and wants the figures after."""
 
     def save(self, tenant_id: str, receipt: Receipt) -> None:
-        """Stores one.
+        """Stores one and adds it to the ledger and the statistics: all of it or nothing, once.
+
+        The first one of a request counts; a second one changes nothing, so that whoever does not
+        know whether it was stored may store it again.
 
         Raises:
-            StorageUnavailableError: The table did not answer.
+            StaleWriteError: Others are adding to the same sums at this moment; nothing was stored.
+            StorageUnavailableError: The table did not answer; it may be stored nevertheless.
         """
         ...
 
@@ -248,6 +268,58 @@ class ReceiptStore(Protocol):
 
         Raises:
             NotFoundError: The tenant has none with this id.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+
+class Ledger(Protocol):
+    """Knows what speech cost; what `ReceiptStore.save` wrote is in it at once."""
+
+    def month(self, tenant_id: str, month: str) -> MonthlyCosts:
+        """Reads a tenant's month (`2026-11`), by provider and by personality.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def spent(self, tenant_id: str, month: str) -> Decimal:
+        """Reads what a tenant's month cost so far, in dollars: the part that a budget needs.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+
+class Statistics(Protocol):
+    """Knows how speech went; what `ReceiptStore.save` wrote is in it at once."""
+
+    def figures(self, tenant_id: str, window: Window) -> Figures:
+        """Reads a tenant's figures over a window that ends now.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+
+class BudgetRepository(Protocol):
+    """Keeps what a tenant may spend."""
+
+    def get(self, tenant_id: str) -> Budget:
+        """Returns the tenant's budget; without a limit when none was set.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def put(self, tenant_id: str, budget: Budget) -> None:
+        """Sets it, whatever it was.
+
+        Raises:
             StorageUnavailableError: The table did not answer.
         """
         ...

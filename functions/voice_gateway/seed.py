@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from voice_gateway.ports import Clock
 
 SCOPES: Final = frozenset(
-    {"personalities:read", "personalities:write", "speech:read", "speech:write"}
+    {
+        "costs:read",
+        "costs:write",
+        "personalities:read",
+        "personalities:write",
+        "speech:read",
+        "speech:write",
+    }
 )
 """Everything that a key may do."""
 

@@ -11,6 +11,7 @@ EXPOSED_HEADERS: Final = (
     "x-request-id",
     "x-speech-provider",
     "x-speech-voice",
+    "x-speech-budget",
     "x-ai-generated",
     "link",
     "etag",
@@ -57,6 +58,10 @@ class RedisSettings(BaseSettings):
 
 class PersonalitiesSettings(FunctionSettings, BrowserSettings):
     """Of the personalities function."""
+
+
+class CostsSettings(FunctionSettings, BrowserSettings):
+    """Of the costs function."""
 
 
 class AuthorizerSettings(FunctionSettings):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -92,7 +93,7 @@ def _receipt(request_id: str, **changes: Any) -> Receipt:
             "audio_seconds": 7.8,
             "real_time_factor": None,
             "characters": 90,
-            "cost_usd": 0.0000001,
+            "cost_usd": Decimal("0.1") + Decimal("0.2"),
             "format": "wav",
             "sample_rate": 24000,
             **changes,
@@ -528,9 +529,9 @@ class TestReceipts:
         receipts.save("shop", _receipt("r1"))
         assert receipts.get("shop", "r1") == _receipt("r1")
 
-    def test_the_last_one_of_a_request_counts(self, receipts: ReceiptStore) -> None:
-        receipts.save("shop", _receipt("r1", complete=False))
+    def test_the_first_one_of_a_request_counts(self, receipts: ReceiptStore) -> None:
         receipts.save("shop", _receipt("r1"))
+        receipts.save("shop", _receipt("r1", complete=False))
         assert receipts.get("shop", "r1").complete
 
     @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ NOT_SETTINGS = re.compile(r"AWS_|POWERTOOLS_|PORT$")
 OPEN_ROUTES: set[tuple[str, str]] = set()
 """Routes that anybody may call: none."""
 ACTIONS = {
-    "SpeechFunction": {"GetItem", "PutItem"},
+    "SpeechFunction": {"GetItem", "PutItem", "UpdateItem", "Query"},
+    "CostsFunction": {"GetItem", "PutItem", "Query"},
     "PersonalitiesFunction": {"GetItem", "PutItem", "UpdateItem", "Query"},
     "AuthorizerFunction": {"GetItem"},
 }
@@ -154,6 +155,40 @@ def test_the_personalities_app_has_the_routes_that_lead_to_it() -> None:
         (r.method, r.path) for r in DEPLOYMENT.api.routes if r.function == "PersonalitiesFunction"
     }
     assert served == routed
+
+
+def test_the_costs_app_has_the_routes_that_lead_to_it() -> None:
+    from fakes.budgets import FakeBudgets
+    from fakes.clock import FakeClock
+    from fakes.receipts import FakeReceipts
+    from voice_gateway.handlers.costs import create_app
+    from voice_gateway.services.budgets import BudgetService
+    from voice_gateway.services.costs import CostService
+
+    clock = FakeClock()
+    ledger = FakeReceipts(clock)
+    budgets = BudgetService(FakeBudgets(), ledger, clock)
+    app = create_app(CostService(ledger, ledger, budgets, clock))
+    served = {
+        (route.method, route.path)
+        for route in (*app._static_routes, *app._dynamic_routes)
+        if route.func.__name__ != "refuse"
+    }
+    routed = {(r.method, r.path) for r in DEPLOYMENT.api.routes if r.function == "CostsFunction"}
+    assert served == routed
+
+
+def test_alarms_and_the_dashboard_look_at_figures_that_exist() -> None:
+    told = (layout.FUNCTIONS / "voice_gateway" / "observability.py").read_text(encoding="utf-8")
+    counted = set(re.findall(r'add_metric\(\s*"(\w+)"', told))
+    text = (ROOT / "infrastructure" / "monitoring.yaml").read_text(encoding="utf-8")
+    own = r"Namespace: PersonalityVoices\s+MetricName: (\w+)"
+    widgets = r'\["PersonalityVoices", "(\w+)"|\[".", "(\w+)"|MetricName=\\"(\w+)'
+    shown = {name for match in re.findall(widgets, text) for name in match if name}
+    watched = set(re.findall(own, text))
+    assert len(watched) >= 6
+    assert len(shown) >= 8
+    assert watched | shown <= counted
 
 
 def test_a_page_of_another_origin_may_send_what_the_api_reads() -> None:

@@ -183,6 +183,7 @@ class TestCreate:
             "speed": 1.1,
             "pitch": -0.5,
             "quality": "highest",
+            "optimize": "cost",
             "advanced": {"alpha": 0.3, "beta": 0.7, "diffusion_steps": 5, "embedding_scale": 1.0},
             "voices": {"piper": "budtender/marcel"},
         }

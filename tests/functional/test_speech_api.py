@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from fakes.budgets import FakeBudgets
 from fakes.clock import FakeClock
 from fakes.levels import FakeVoiceLevels
 from fakes.observer import RecordingObserver
@@ -27,6 +28,7 @@ from voice_gateway.domain.speech import ProviderCapabilities
 from voice_gateway.handlers.speech import BrokenOffError, create_app
 from voice_gateway.providers.fallback import FallbackProvider
 from voice_gateway.providers.registry import ProviderRegistry
+from voice_gateway.services.budgets import BudgetService
 from voice_gateway.services.speech import SpeechService
 
 if TYPE_CHECKING:
@@ -62,10 +64,13 @@ class House:
         self.receipts = FakeReceipts(FakeClock())
         self.observer = RecordingObserver()
         registry = ProviderRegistry({"piper": lambda: self.piper, "espeak": lambda: self.floor})
+        self.budgets = FakeBudgets()
         self.service = SpeechService(
             personalities=self.personalities,
             receipts=self.receipts,
+            budgets=BudgetService(self.budgets, self.receipts, FakeClock()),
             router=FallbackProvider(registry, SystemClock()),
+            providers=registry,
             encoders=audio_encoder,
             levels=FakeVoiceLevels(),
             observer=self.observer,

@@ -1,11 +1,13 @@
-"""Receipts in the one table, for a day."""
+"""Receipts in the one table, for a day, and booked for good."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from voice_gateway.adapters.dynamodb_table import RECEIPT, fetch, key, storage_errors
+from voice_gateway.adapters.dynamodb_ledger import bookings
+from voice_gateway.adapters.dynamodb_table import RECEIPT, fetch, key
+from voice_gateway.adapters.dynamodb_transaction import write_together
 from voice_gateway.domain.errors import NotFoundError
 from voice_gateway.domain.receipt import Receipt
 
@@ -25,20 +27,26 @@ class DynamoReceipts:
         self._clock = clock
 
     def save(self, tenant_id: str, receipt: Receipt) -> None:
-        """Stores one; a second one of the same request replaces it.
-
-        Raises:
-            StorageUnavailableError: The table did not answer.
-        """
-        expires_at = self._clock.now() + RECEIPT_LIFETIME
-        with storage_errors():
-            self._table.put_item(
-                Item={
-                    **key(tenant_id, RECEIPT + receipt.request_id),
-                    "document": receipt.model_dump_json(),
-                    "expires_at": int(expires_at.timestamp()),
-                }
-            )
+        """Stores one and books it, both or neither; see the port."""
+        now = self._clock.now()
+        write_together(
+            self._table,
+            [
+                {
+                    "Put": {
+                        "TableName": self._table.name,
+                        "Item": {
+                            **key(tenant_id, RECEIPT + receipt.request_id),
+                            "document": receipt.model_dump_json(),
+                            "expires_at": int((now + RECEIPT_LIFETIME).timestamp()),
+                        },
+                        # Refused when it stands there already, and then it is booked already.
+                        "ConditionExpression": "attribute_not_exists(PK)",
+                    }
+                },
+                *bookings(self._table, tenant_id, receipt, now),
+            ],
+        )
 
     def get(self, tenant_id: str, request_id: str) -> Receipt:
         """Fetches one.

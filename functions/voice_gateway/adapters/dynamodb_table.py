@@ -26,6 +26,9 @@ HISTORY: Final = "HISTORY#"
 ONCE_ONLY: Final = "ONCE#"
 RECEIPT: Final = "RECEIPT#"
 API_KEY: Final = "KEY#"
+LEDGER: Final = "LEDGER#"
+STATISTICS: Final = "STATS#"
+BUDGET: Final = "BUDGET"
 
 _KEY_BYTES: Final = 1024
 """DynamoDB's bound for a sort key."""

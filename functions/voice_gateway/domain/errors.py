@@ -10,6 +10,7 @@ VoiceGatewayError
 │   ├── ConflictError            it exists already
 │   ├── StaleWriteError          somebody else wrote in between: read again, then write
 │   ├── PreconditionFailedError  the caller meant another version than there is
+│   ├── BudgetSpentError         the month's money is gone, and nobody else may speak instead
 │   └── InvalidSampleError       the bytes are no usable recording
 ├── ProviderError                one provider could not speak: the next one may
 ├── AllProvidersFailedError      the whole chain could not speak
@@ -83,6 +84,10 @@ class StaleWriteError(RequestError):
 
 class PreconditionFailedError(RequestError):
     """The caller meant another version than there is."""
+
+
+class BudgetSpentError(RequestError):
+    """The tenant's monthly budget is spent, and the request allows nobody who costs nothing."""
 
 
 class InvalidSampleError(RequestError):

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from voice_gateway.domain.budget import Optimize
 from voice_gateway.domain.chain import PROVIDER_NAMES, Quality
 from voice_gateway.domain.character import (
     Description,
@@ -88,6 +89,8 @@ class VoiceConfig(BaseModel):
     pitch: Pitch = 0.0
     """Semitones."""
     quality: Quality = Quality.HIGH
+    optimize: Optimize = Optimize.QUALITY
+    """What the chain's order is for."""
     advanced: AdvancedSettings = AdvancedSettings()
     voices: dict[ProviderName, VoiceName] = Field(default_factory=dict)
     """Provider → the name of the voice to speak with there."""

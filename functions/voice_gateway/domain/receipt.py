@@ -6,6 +6,9 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from voice_gateway.domain.budget import BudgetState
+from voice_gateway.domain.money import FREE, Usd
+
 
 class Outcome(StrEnum):
     """How one provider's turn ended."""
@@ -28,7 +31,7 @@ class Attempt(BaseModel):
     """Whether it was started beside another one that let its listener wait."""
     reason: str | None = None
     """Why it failed or was passed over: a `FailureReason`, or one of `not_configured`, `language`,
-    `cannot_clone`; `cancelled` when the listener hung up; None for a provider that served."""
+    `cannot_clone`, `budget`; `cancelled` when the listener hung up; None for who served."""
     detail: str | None = None
     """One sentence for people; never the customer's text."""
     voice: str | None = None
@@ -40,8 +43,10 @@ class Attempt(BaseModel):
     skipped: int = Field(default=0, ge=0)
     """How many of them gave nothing to hear, with nobody left to ask."""
     characters: int = 0
-    """Of those sentences: what a vendor bills."""
-    cost_usd: float = 0.0
+    """What its vendor bills, heard or not; see `domain/billing`."""
+    cost_usd: Usd = FREE
+    cost_saved_usd: Usd = FREE
+    """What those of its sentences would have cost that came from the cache."""
     first_audio_ms: float | None = None
     """From this provider's start to its first audible samples."""
     elapsed_ms: float = 0.0
@@ -89,8 +94,12 @@ class Receipt(BaseModel):
     real_time_factor: float | None
     """Total time over the audio's length; below 1 is faster than listening."""
     characters: int
-    cost_usd: float
-    cost_saved_usd: float = 0.0
+    cost_usd: Usd
+    """The sum of the attempts', the failed ones included."""
+    cost_saved_usd: Usd = FREE
+    """The sum of the attempts'."""
+    budget: BudgetState | None = None
+    """How far the tenant's monthly budget was spent; None without a budget."""
     not_applied: tuple[str, ...] = ()
     """Settings that the serving provider has no way to apply (`pitch`, …)."""
     format: str

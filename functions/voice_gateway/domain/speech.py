@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from voice_gateway.domain.budget import BudgetState
     from voice_gateway.domain.receipt import Attempt
 
 
@@ -39,9 +40,15 @@ class SpeechRequest:
     language: str
     """BCP 47, lower case: `en`, `zh-cn`."""
     chain: tuple[str, ...]
-    """Provider names in the order to ask; the first is the one the caller asked for."""
+    """Provider names in the order to ask."""
+    asked: str | None = None
+    """Whom the caller asked for, where that is not the first of the chain."""
+    too_dear: frozenset[str] = frozenset()
+    """Providers of the chain that the budget forbids to ask; what they said before may be used."""
     tenant_id: str = ""
     """Whose request it is: what fails for one tenant's reasons is held against nobody else's."""
+    budget: BudgetState | None = None
+    """How far the tenant's monthly budget is spent; None without a budget."""
     quality: Quality = Quality.HIGH
     voices: Mapping[str, str] = field(default_factory=dict)
     """Provider → voice name; a provider without an entry chooses by language."""

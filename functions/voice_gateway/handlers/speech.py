@@ -67,6 +67,7 @@ def create_app(service: SpeechService | None = None) -> Starlette:
         routes=[
             Route("/healthz", _healthz, methods=["GET"]),
             Route("/api/speech", _speak, methods=["POST"]),
+            Route("/api/speech/estimate", _estimate, methods=["POST"]),
             Route("/api/receipts/{request_id}", _receipt, methods=["GET"]),
         ],
         middleware=[
@@ -160,9 +161,20 @@ async def _speak(request: Request) -> Response:
             "x-speech-provider": answer.provider,
             "x-speech-voice": answer.voice,
             "x-ai-generated": "true",
+            **({"x-speech-budget": answer.budget.value} if answer.budget else {}),
             "link": f'</api/receipts/{request_id}>; rel="describedby"',
             "cache-control": "no-store",
         },
+    )
+
+
+async def _estimate(request: Request) -> Response:
+    tenant = tenant_with("speech:read", _context(request))
+    body = parse_body(SpeechBody, await _read_body(request))
+    command = body.command(tenant, _request_id(request), seconds_left=None)
+    estimate = await _service(request).estimate(command)
+    return JSONResponse(
+        estimate.model_dump(mode="json"), headers={REQUEST_ID_HEADER: _request_id(request)}
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 from voice_gateway.domain.audio import is_audible, is_sound
+from voice_gateway.domain.billing import billed_characters, cost_of, is_billed_unheard
 from voice_gateway.domain.chain import PATIENCE_SECONDS
 from voice_gateway.domain.errors import AllProvidersFailedError, FailureReason, ProviderError
 from voice_gateway.domain.personality import AdvancedSettings
@@ -68,19 +69,24 @@ class _Turn:
         self, outcome: Outcome, now: float, why: ProviderError | str | None = None
     ) -> Attempt:
         failure = why if isinstance(why, ProviderError) else None
+        reason = failure.reason.value if failure else cast(str | None, why)
         begun = self._sentences[self.first : self.next_unspoken]
-        characters = sum(map(len, begun))
+        worked_on = begun
+        broken_off = outcome is Outcome.HEDGE_LOST or is_billed_unheard(reason)
+        if broken_off and not self.in_sentence:
+            worked_on = self._sentences[self.first : self.next_unspoken + 1]
+        characters = billed_characters(self.provider, worked_on)
         return Attempt(
             provider=self.provider,
             outcome=outcome,
-            reason=failure.reason.value if failure else cast(str | None, why),
+            reason=reason,
             detail=failure.detail if failure else None,
             voice=self.voice,
             sentences=len(begun),
             cut=self.in_sentence,
             skipped=self.skipped,
             characters=characters,
-            cost_usd=characters * self._usd_per_million / 1e6,
+            cost_usd=cost_of(characters, self._usd_per_million),
             first_audio_ms=_ms(self.first_audio, self.started),
             elapsed_ms=round((now - self.started - self.paused) * 1000, 1),
         )
@@ -256,6 +262,8 @@ def _why_pass_over(provider: SpeechProvider | None, request: SpeechRequest) -> s
         return "language"
     if request.strict and request.sample_path is not None and not provider.capabilities.cloning:
         return "cannot_clone"
+    if provider.name in request.too_dear:
+        return "budget"
     return None
 
 

@@ -12,32 +12,42 @@ from voice_gateway.domain.audio import AudioFormat, rates_of
 from voice_gateway.domain.chain import FLOOR, chain_for
 from voice_gateway.domain.errors import (
     AllProvidersFailedError,
+    BudgetSpentError,
     FailureReason,
     InvalidRequestError,
     NotFoundError,
+    ProviderError,
+    StaleWriteError,
     StorageUnavailableError,
 )
 from voice_gateway.domain.language import primary
+from voice_gateway.domain.money import FREE
 from voice_gateway.domain.receipt import Asked, Outcome, Receipt, Served
 from voice_gateway.domain.speech import SpeechRequest
 from voice_gateway.domain.text import split_sentences
+from voice_gateway.services.bookkeeping import Bookkeeper
 from voice_gateway.services.mastering import Mastering
+from voice_gateway.services.means import estimate, within_means
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from voice_gateway.domain.budget import BudgetState, Optimize
     from voice_gateway.domain.chain import Quality
     from voice_gateway.domain.personality import AdvancedSettings, Personality
     from voice_gateway.ports import (
         AudioEncoderFactory,
         Clock,
         PersonalityRepository,
+        ProviderDirectory,
         ReceiptStore,
         SpeechObserver,
         SpeechProvider,
         VoiceLevels,
     )
+    from voice_gateway.services.budgets import BudgetService
     from voice_gateway.services.mastering import MasteredAudio
+    from voice_gateway.services.means import Estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +60,7 @@ class SpeechCommand:
     text: str
     language: str | None = None
     quality: Quality | None = None
+    optimize: Optimize | None = None
     provider: str | None = None
     """Forces one provider."""
     speed: float | None = None
@@ -69,6 +80,8 @@ class SpeechAnswer:
 
     provider: str
     voice: str
+    budget: BudgetState | None
+    """How far the tenant's monthly budget is spent; None without a budget."""
     audio: AsyncGenerator[bytes]
     """The bytes, in order. The receipt is stored before this ends; closing it ends the work."""
 
@@ -83,6 +96,8 @@ class _Progress:
         self.audio_seconds = 0.0
         self.paused = 0.0
         """Seconds that the listener took, not we."""
+        self.saving: asyncio.Task[None] | None = None
+        """The receipt on its way into the table."""
 
 
 class SpeechService:
@@ -93,7 +108,9 @@ class SpeechService:
         *,
         personalities: PersonalityRepository,
         receipts: ReceiptStore,
+        budgets: BudgetService,
         router: SpeechProvider,
+        providers: ProviderDirectory,
         encoders: AudioEncoderFactory,
         levels: VoiceLevels,
         observer: SpeechObserver,
@@ -101,7 +118,10 @@ class SpeechService:
     ) -> None:
         self._personalities = personalities
         self._receipts = receipts
+        self._bookkeeper = Bookkeeper(receipts)
+        self._budgets = budgets
         self._router = router
+        self._providers = providers
         self._encoders = encoders
         self._levels = levels
         self._observer = observer
@@ -132,6 +152,7 @@ class SpeechService:
         Raises:
             InvalidRequestError: Nothing to pronounce, a language that nobody asked speaks, a forced
                 provider that is not deployed, a sample rate that the format cannot carry.
+            BudgetSpentError: The only one who may speak costs money, and the month's is gone.
             NotFoundError: The tenant has no such personality.
             AllProvidersFailedError: Nobody could speak.
             ProviderError: A provider refused the request itself (`rejected`).
@@ -143,12 +164,15 @@ class SpeechService:
             raise InvalidRequestError(
                 f"{command.audio_format} takes one of {listed}.", field="sample_rate"
             )
-        personality = await asyncio.to_thread(self._personality, command)
-        request = self._request(command, personality)
+        request = await self._prepare(command)
         stream = self._stream(command, request, progress)
         try:
             first_bytes = await anext(stream)
-        except AllProvidersFailedError as error:
+        except (AllProvidersFailedError, ProviderError) as error:
+            if progress.saving is not None:
+                await progress.saving
+            if isinstance(error, ProviderError):
+                raise
             refused = _blame(error, command, request)
             if refused is error:
                 self._observer.failed(command.tenant_id, command.request_id, error.attempts)
@@ -156,8 +180,30 @@ class SpeechService:
         first = progress.first_piece
         assert first is not None  # bytes come from a piece
         return SpeechAnswer(
-            provider=first.provider, voice=first.voice, audio=_resume(first_bytes, stream)
+            provider=first.provider,
+            voice=first.voice,
+            budget=request.budget,
+            audio=_resume(first_bytes, stream),
         )
+
+    async def estimate(self, command: SpeechCommand) -> Estimate:
+        """Tells what speaking would cost, and speaks nothing.
+
+        Raises:
+            InvalidRequestError: There is nothing to pronounce.
+            NotFoundError: The tenant has no such personality.
+            StorageUnavailableError: The table did not answer.
+        """
+        return estimate(await self._prepare(command), self._providers)
+
+    async def _prepare(self, command: SpeechCommand) -> SpeechRequest:
+        personality, budget = await asyncio.gather(
+            asyncio.to_thread(self._personality, command),
+            asyncio.to_thread(self._budgets.state, command.tenant_id),
+        )
+        request = self._request(command, personality)
+        optimize = command.optimize or personality.voice_config.optimize
+        return within_means(request, optimize, budget, self._providers)
 
     def _personality(self, command: SpeechCommand) -> Personality:
         try:
@@ -225,10 +271,10 @@ class SpeechService:
                         yield ready
                         progress.paused += self._clock.monotonic() - handed_over
         except BaseException:
-            if progress.first_piece is not None:
-                # The listener hung up, or the chain ended in the middle: what was spoken is still
-                # accounted for, but nothing may be awaited on this way out.
-                self._keep_soon(command, request, progress)
+            if any(a.outcome is not Outcome.PASSED_OVER for a in request.journal.attempts):
+                # The listener hung up, or the chain came to its end: what was spoken, or billed
+                # unheard, is still accounted for, but nothing may be awaited on this way out.
+                progress.saving = self._keep_soon(command, request, progress)
             raise
         # All is spoken: its receipt is stored while the last of it is encoded and sent.
         if progress.first_audio is None:
@@ -250,10 +296,12 @@ class SpeechService:
         return task
 
     async def _keep(self, command: SpeechCommand, receipt: Receipt) -> None:
-        self._observer.served(command.tenant_id, receipt)
+        if receipt.served:
+            self._observer.served(command.tenant_id, receipt)
+        self._budgets.add(command.tenant_id, receipt.cost_usd)
         try:
-            await asyncio.to_thread(self._receipts.save, command.tenant_id, receipt)
-        except StorageUnavailableError as error:
+            await asyncio.to_thread(self._bookkeeper.keep, command.tenant_id, receipt)
+        except (StaleWriteError, StorageUnavailableError) as error:
             # The audio is out: it is too late to fail, so the figures go to the log instead.
             self._observer.receipt_lost(command.tenant_id, receipt, error)
 
@@ -261,9 +309,10 @@ class SpeechService:
         self, command: SpeechCommand, request: SpeechRequest, progress: _Progress
     ) -> Receipt:
         attempts = request.journal.attempts
+        asked_provider = request.asked or request.chain[0]
         asked = Asked(
-            provider=request.chain[0],
-            voice=request.voices.get(request.chain[0]),
+            provider=asked_provider,
+            voice=request.voices.get(asked_provider),
             quality=request.quality.value,
         )
         total = self._clock.monotonic() - progress.started - progress.paused
@@ -296,7 +345,9 @@ class SpeechService:
                 round(total / progress.audio_seconds, 4) if progress.audio_seconds else None
             ),
             characters=sum(map(len, request.sentences)),
-            cost_usd=sum(a.cost_usd for a in attempts),
+            cost_usd=sum((a.cost_usd for a in attempts), FREE),
+            cost_saved_usd=sum((a.cost_saved_usd for a in attempts), FREE),
+            budget=request.budget,
             not_applied=tuple(sorted(request.journal.not_applied)),
             format=command.audio_format.value,
             sample_rate=command.sample_rate,
@@ -325,7 +376,7 @@ async def _resume(first: bytes, stream: AsyncGenerator[bytes]) -> AsyncGenerator
 
 def _blame(
     error: AllProvidersFailedError, command: SpeechCommand, request: SpeechRequest
-) -> AllProvidersFailedError | InvalidRequestError:
+) -> AllProvidersFailedError | BudgetSpentError | InvalidRequestError:
     """Tells a request that nobody here could ever serve from a chain that is down."""
     reasons = {a.reason for a in error.attempts}
     failed = [a for a in error.attempts if a.outcome is Outcome.FAILED]
@@ -334,6 +385,11 @@ def _blame(
         return InvalidRequestError("Nobody here can pronounce any of it.", field="text")
     if failed:
         return error
+    if "budget" in reasons:
+        return BudgetSpentError(
+            f"{request.chain[0]} costs money, this month's budget is spent, and the request allows "
+            "nobody else."
+        )
     if "language" in reasons:
         asked = ", ".join(request.chain)
         return InvalidRequestError(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -19,14 +20,25 @@ RECEIPT = Receipt(
     ),
     substituted=True,
     complete=True,
-    attempts=(),
+    attempts=(
+        Attempt(provider="styletts2", outcome=Outcome.PASSED_OVER, reason="not_configured"),
+        Attempt(
+            provider="google",
+            outcome=Outcome.FAILED,
+            reason="timeout",
+            hedge=True,
+            characters=20,
+            cost_usd=Decimal("0.00032"),
+        ),
+        Attempt(provider="piper", outcome=Outcome.SERVED, characters=60, first_audio_ms=12.0),
+    ),
     sentences=3,
     first_audio_ms=42.0,
     total_ms=120.5,
     audio_seconds=4.0,
     real_time_factor=0.03,
     characters=60,
-    cost_usd=0.0,
+    cost_usd=Decimal("0.00032"),
     format="wav",
     sample_rate=24_000,
 )
@@ -45,11 +57,37 @@ def test_an_answer_is_counted_once_and_its_sentences_by_who_spoke(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     SpeechTelemetry().served("demo", RECEIPT)
-    answer, *turns = _figures(capsys)
+    every, answer, *turns = _figures(capsys)
     assert (answer["asked"], answer["quality"]) == ("piper", "medium")
     assert (answer["Substituted"], answer["Incomplete"], answer["Failed"]) == ([1], [0], [0])
     assert (answer["FirstAudio"], answer["Total"]) == ([42.0], [120.5])
-    assert [(t["provider"], t["Sentences"]) for t in turns] == [("piper", [2]), ("espeak", [1])]
+    # The same again without what was asked for: alarms need one figure for all.
+    about = {"_aws", "asked", "quality"}
+    assert "asked" not in every
+    assert {k: v for k, v in every.items() if k not in about} == {
+        k: v for k, v in answer.items() if k not in about
+    }
+    spoken = [t for t in turns if "Sentences" in t]
+    assert [(t["provider"], t["Sentences"]) for t in spoken] == [("piper", [2]), ("espeak", [1])]
+
+
+def test_each_attempt_is_counted_with_what_it_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    SpeechTelemetry().served("demo", RECEIPT)
+    figures = _figures(capsys)
+    google, piper = [f for f in figures if "Attempts" in f]
+    assert (google["provider"], google["CostUsd"], google["Hedges"]) == ("google", [0.00032], [1])
+    assert "FirstAudio" not in google
+    assert (piper["provider"], piper["FirstAudio"], piper["Characters"]) == ("piper", [12.0], [60])
+    (failure,) = [f for f in figures if "FailedAttempts" in f]
+    assert (failure["provider"], failure["reason"]) == ("google", "timeout")
+
+
+def test_no_figure_is_by_tenant_or_personality(capsys: pytest.CaptureFixture[str]) -> None:
+    SpeechTelemetry().served("demo", RECEIPT)
+    for figure in _figures(capsys):
+        (described,) = figure["_aws"]["CloudWatchMetrics"]
+        (dimensions,) = described["Dimensions"]
+        assert set(dimensions) <= {"service", "asked", "quality", "provider", "reason"}
 
 
 def test_an_answer_that_never_was_is_counted_too(
@@ -57,7 +95,9 @@ def test_an_answer_that_never_was_is_counted_too(
 ) -> None:
     tried = [Attempt(provider="piper", outcome=Outcome.FAILED, reason="quota")]
     SpeechTelemetry().failed("demo", "req-3", tried)
-    (answer,) = _figures(capsys)
+    every, answer, attempt, failure = _figures(capsys)
+    assert (every["Failed"], attempt["Attempts"]) == ([1], [1])
+    assert (failure["reason"], failure["FailedAttempts"]) == ("quota", [1])
     assert (answer["asked"], answer["Failed"]) == ("piper", [1])
     (line,) = _records(caplog)
     assert (line["request"], line["attempts"][0]["reason"]) == ("req-3", "quota")
@@ -75,11 +115,15 @@ def test_the_line_of_an_answer_has_its_receipt(caplog: pytest.LogCaptureFixture)
     assert line["receipt"]["request_id"] == "req-1"
 
 
-def test_a_lost_receipt_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lost_receipt_is_told(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     SpeechTelemetry().receipt_lost("demo", RECEIPT, RuntimeError("words"))
     (line,) = _records(caplog)
     assert (line["request"], line["error"]) == ("req-1", "RuntimeError")
     assert "words" not in str(line["msg"])
+    (figure,) = _figures(capsys)
+    assert figure["ReceiptsLost"] == [1]
 
 
 @pytest.mark.parametrize(

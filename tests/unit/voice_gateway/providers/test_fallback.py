@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,7 +78,9 @@ async def test_falls_back_when_the_first_fails_before_any_audio(reason: FailureR
     assert order(chunks) == [("google", i) for i in range(4)]
     failed, served = asked.journal.attempts
     assert (failed.outcome, failed.reason, failed.sentences) == (Outcome.FAILED, reason.value, 0)
-    assert failed.characters == 0
+    # What a vendor had begun to work on is billed, heard or not.
+    worked = reason in (FailureReason.TIMEOUT, FailureReason.BAD_AUDIO)
+    assert failed.characters == (len(asked.sentences[0]) if worked else 0)
     assert served.outcome is Outcome.SERVED
 
 
@@ -330,7 +333,7 @@ async def test_counts_what_a_vendor_bills_for_what_was_begun() -> None:
     await heard(router(first, ScriptedProvider("piper")), asked)
     failed, served = asked.journal.attempts
     assert failed.characters == len("One.") + len("Two two.")
-    assert failed.cost_usd == pytest.approx(failed.characters * 16e-6)
+    assert failed.cost_usd == failed.characters * Decimal("0.000016")
     assert served.cost_usd == 0
 
 

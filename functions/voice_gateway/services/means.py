@@ -1,0 +1,112 @@
+"""What a request would cost, and how a chain keeps within a tenant's means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from voice_gateway.domain.billing import billed_characters, cost_of
+from voice_gateway.domain.budget import BudgetState, Optimize, cheapest_first, too_dear
+from voice_gateway.domain.money import Usd
+
+if TYPE_CHECKING:
+    from voice_gateway.domain.speech import SpeechRequest
+    from voice_gateway.ports import ProviderDirectory
+
+
+class ProviderEstimate(BaseModel):
+    """What it would cost if this provider spoke all of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    provider: str
+    usable: bool
+    """Whether it would be asked at all: it is here, speaks the language, and fits the budget."""
+    characters: int
+    """As it bills them."""
+    usd_per_million_characters: float
+    cost_usd: Usd
+
+
+class Estimate(BaseModel):
+    """What a request would cost, by provider in the order they would be asked."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sentences: int
+    characters: int
+    """Of the text as it would be spoken."""
+    cost_usd: Usd
+    """If the first usable provider speaks all of it."""
+    budget: BudgetState | None
+    providers: tuple[ProviderEstimate, ...]
+
+
+def estimate(request: SpeechRequest, providers: ProviderDirectory) -> Estimate:
+    """Works out what a request would cost; asks nobody."""
+    found = tuple(_estimate(name, request, providers) for name in request.chain)
+    first = next((each for each in found if each.usable), None)
+    return Estimate(
+        sentences=len(request.sentences),
+        characters=sum(map(len, request.sentences)),
+        cost_usd=Decimal(0) if first is None else first.cost_usd,
+        budget=request.budget,
+        providers=found,
+    )
+
+
+def within_means(
+    request: SpeechRequest,
+    optimize: Optimize,
+    budget: BudgetState | None,
+    providers: ProviderDirectory,
+) -> SpeechRequest:
+    """Orders a request's chain by price where that is wanted or needed, and shuts out by budget.
+
+    A chain of one (forced, or strict) is not reordered; it can still be too dear.
+
+    Args:
+        request: As the caller and the personality want it.
+        optimize: What its order is for.
+        budget: How far the tenant's month is spent; None without a bound.
+        providers: Know what they cost.
+    """
+    if optimize is Optimize.QUALITY and budget in (None, BudgetState.WITHIN):
+        return replace(request, budget=budget)
+    prices = {
+        name: price for name in request.chain if (price := _price(name, providers)) is not None
+    }
+    chain = cheapest_first(request.chain, prices)
+    return replace(
+        request,
+        chain=chain,
+        # Cheapest first by choice is what was asked for; by need, it is a substitution.
+        asked=chain[0] if optimize is Optimize.COST else request.chain[0],
+        too_dear=too_dear(chain, prices) if budget is BudgetState.HARD else frozenset(),
+        budget=budget,
+    )
+
+
+def _price(name: str, providers: ProviderDirectory) -> Decimal | None:
+    provider = providers.get(name)
+    if provider is None:
+        return None
+    return Decimal(str(provider.capabilities.usd_per_million_characters))
+
+
+def _estimate(name: str, request: SpeechRequest, providers: ProviderDirectory) -> ProviderEstimate:
+    provider = providers.get(name)
+    characters = billed_characters(name, request.sentences)
+    price = _price(name, providers) or Decimal(0)
+    return ProviderEstimate(
+        provider=name,
+        usable=provider is not None
+        and provider.capabilities.speaks(request.language)
+        and name not in request.too_dear,
+        characters=characters,
+        usd_per_million_characters=float(price),
+        cost_usd=cost_of(characters, price),
+    )
