@@ -1,9 +1,9 @@
-"""What a provider's turn costs: which characters it bills, and when.
+"""What a provider's turn costs: which sentences its vendor bills, and what they come to.
 
 | who | bills | counts |
 | --- | --- | --- |
 | google, watson | what it was asked to speak | every character, spaces and line ends too |
-| azure | the same | the same, and each Chinese, Japanese or Korean ideograph twice |
+| azure | the same | the same, and each ideograph twice |
 | piper, xtts_v2, styletts2, espeak | nothing: they are ours | |
 
 A sentence is billed from the moment its vendor works on it, heard or not. So a turn that was broken
@@ -15,15 +15,17 @@ Where a vendor is kinder than that, our figure is too high, never too low.
 
 from __future__ import annotations
 
-import unicodedata
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from voice_gateway.domain.errors import FailureReason
 from voice_gateway.domain.money import dollars
+from voice_gateway.domain.receipt import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from voice_gateway.domain.speech import ProviderCapabilities
 
 _TURNED_AWAY: Final = frozenset(
     {
@@ -33,28 +35,40 @@ _TURNED_AWAY: Final = frozenset(
         FailureReason.UNAVAILABLE.value,
     }
 )
-_COUNTS_IDEOGRAPHS_TWICE: Final = frozenset({"azure"})
 _MILLION: Final = Decimal(1_000_000)
 
 
-def is_billed_unheard(reason: str | None) -> bool:
-    """Tells whether the sentence under way is charged when a turn ends for this reason."""
-    return reason is not None and reason not in _TURNED_AWAY
+def billed_sentences(
+    sentences: Sequence[str], begun: int, *, cut: bool, outcome: Outcome, reason: str | None
+) -> Sequence[str]:
+    """Says which sentences of a turn are charged.
+
+    Args:
+        sentences: What the provider was asked to speak.
+        begun: How many of them were heard, the last one perhaps in part.
+        cut: Whether the last of those broke off: then it is the one that was under way.
+        outcome: How the turn ended.
+        reason: Why, where it was not served to the end.
+    """
+    broken_off = reason is not None and reason not in _TURNED_AWAY
+    if not cut and (broken_off or outcome is Outcome.HEDGE_LOST):
+        return sentences[: begun + 1]
+    return sentences[:begun]
 
 
-def billed_characters(provider: str, sentences: Iterable[str]) -> int:
-    """Counts sentences as their vendor does."""
-    twice = provider in _COUNTS_IDEOGRAPHS_TWICE
-    return sum(
-        len(sentence) + (sum(map(_is_ideograph, sentence)) if twice else 0)
-        for sentence in sentences
-    )
+def charge(
+    capabilities: ProviderCapabilities, voice: str | None, sentences: Iterable[str]
+) -> tuple[int, Decimal]:
+    """Works out what sentences cost.
 
+    Args:
+        capabilities: How the provider counts, and what it charges.
+        voice: The one that speaks, or None for the one that the provider chooses.
+        sentences: All of them are billed.
 
-def cost_of(characters: int, usd_per_million: Decimal | float) -> Decimal:
-    """What so many characters cost, in dollars, rounded to the micro-dollar."""
-    return dollars(characters * Decimal(str(usd_per_million)) / _MILLION)
-
-
-def _is_ideograph(character: str) -> bool:
-    return unicodedata.name(character, "").startswith("CJK ")
+    Returns:
+        The characters, and dollars rounded to the micro-dollar.
+    """
+    characters = sum(map(capabilities.billed_characters, sentences))
+    price = Decimal(str(capabilities.price(voice)))
+    return characters, dollars(characters * price / _MILLION)

@@ -10,7 +10,7 @@ from voice_gateway.domain.language import primary
 from voice_gateway.domain.personality import AdvancedSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -96,6 +96,17 @@ class ProviderCapabilities:
     advanced: bool = False
     """Whether `AdvancedSettings` mean anything to it."""
     usd_per_million_characters: float = 0.0
+    """Of the voice that it chooses by itself."""
+    price_of_voice: Callable[[str], float] | None = None
+    """Where prices differ: a voice's name → USD per million characters."""
+    billed_characters: Callable[[str], int] = len
+    """How many characters of a sentence are paid for."""
+
+    def price(self, voice: str | None) -> float:
+        """Returns USD per million characters in this voice; None for the one it chooses itself."""
+        if voice is None or self.price_of_voice is None:
+            return self.usd_per_million_characters
+        return self.price_of_voice(voice)
 
     def speaks(self, language: str) -> bool:
         """Tells whether the language of a BCP 47 tag is spoken, whatever its region."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 from voice_gateway.domain.audio import is_audible, is_sound
-from voice_gateway.domain.billing import billed_characters, cost_of, is_billed_unheard
+from voice_gateway.domain.billing import billed_sentences, charge
 from voice_gateway.domain.chain import PATIENCE_SECONDS
 from voice_gateway.domain.errors import AllProvidersFailedError, FailureReason, ProviderError
 from voice_gateway.domain.personality import AdvancedSettings
@@ -33,11 +33,12 @@ class _Turn:
     """One provider's turn: what it has said so far, counted in the whole request's sentences."""
 
     def __init__(
-        self, provider: SpeechProvider, sentences: tuple[str, ...], first: int, started: float
+        self, provider: SpeechProvider, request: SpeechRequest, first: int, started: float
     ) -> None:
         self.provider = provider.name
-        self._sentences = sentences
-        self._usd_per_million = provider.capabilities.usd_per_million_characters
+        self._sentences = request.sentences
+        self._capabilities = provider.capabilities
+        self._pinned = request.voices.get(provider.name)
         self.first = first
         self.next_unspoken = first
         self.voice: str | None = None
@@ -71,11 +72,14 @@ class _Turn:
         failure = why if isinstance(why, ProviderError) else None
         reason = failure.reason.value if failure else cast(str | None, why)
         begun = self._sentences[self.first : self.next_unspoken]
-        worked_on = begun
-        broken_off = outcome is Outcome.HEDGE_LOST or is_billed_unheard(reason)
-        if broken_off and not self.in_sentence:
-            worked_on = self._sentences[self.first : self.next_unspoken + 1]
-        characters = billed_characters(self.provider, worked_on)
+        billed = billed_sentences(
+            self._sentences[self.first :],
+            len(begun),
+            cut=self.in_sentence,
+            outcome=outcome,
+            reason=reason,
+        )
+        characters, cost = charge(self._capabilities, self.voice or self._pinned, billed)
         return Attempt(
             provider=self.provider,
             outcome=outcome,
@@ -86,7 +90,7 @@ class _Turn:
             cut=self.in_sentence,
             skipped=self.skipped,
             characters=characters,
-            cost_usd=cost_of(characters, self._usd_per_million),
+            cost_usd=cost,
             first_audio_ms=_ms(self.first_audio, self.started),
             elapsed_ms=round((now - self.started - self.paused) * 1000, 1),
         )
@@ -157,7 +161,7 @@ class FallbackProvider:
                     Attempt(provider=name, outcome=Outcome.PASSED_OVER, reason=passed_over)
                 )
                 continue
-            turn = _Turn(provider, request.sentences, spoken, self._clock.monotonic())
+            turn = _Turn(provider, request, spoken, self._clock.monotonic())
             try:
                 rest_of_chain = request.chain[position + 1 :]
                 async with aclosing(

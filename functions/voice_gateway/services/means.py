@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from voice_gateway.domain.billing import billed_characters, cost_of
+from voice_gateway.domain.billing import charge
 from voice_gateway.domain.budget import BudgetState, Optimize, cheapest_first, too_dear
-from voice_gateway.domain.money import Usd
+from voice_gateway.domain.money import FREE, Usd
 
 if TYPE_CHECKING:
     from voice_gateway.domain.speech import SpeechRequest
@@ -25,10 +25,11 @@ class ProviderEstimate(BaseModel):
     provider: str
     usable: bool
     """Whether it would be asked at all: it is here, speaks the language, and fits the budget."""
-    characters: int
+    characters: int = 0
     """As it bills them."""
-    usd_per_million_characters: float
-    cost_usd: Usd
+    usd_per_million_characters: float = 0.0
+    """In the voice pinned there, or the one that it chooses."""
+    cost_usd: Usd = FREE
 
 
 class Estimate(BaseModel):
@@ -52,7 +53,7 @@ def estimate(request: SpeechRequest, providers: ProviderDirectory) -> Estimate:
     return Estimate(
         sentences=len(request.sentences),
         characters=sum(map(len, request.sentences)),
-        cost_usd=Decimal(0) if first is None else first.cost_usd,
+        cost_usd=FREE if first is None else first.cost_usd,
         budget=request.budget,
         providers=found,
     )
@@ -77,7 +78,9 @@ def within_means(
     if optimize is Optimize.QUALITY and budget in (None, BudgetState.WITHIN):
         return replace(request, budget=budget)
     prices = {
-        name: price for name in request.chain if (price := _price(name, providers)) is not None
+        name: Decimal(str(provider.capabilities.price(request.voices.get(name))))
+        for name in request.chain
+        if (provider := providers.get(name)) is not None
     }
     chain = cheapest_first(request.chain, prices)
     return replace(
@@ -90,23 +93,16 @@ def within_means(
     )
 
 
-def _price(name: str, providers: ProviderDirectory) -> Decimal | None:
-    provider = providers.get(name)
-    if provider is None:
-        return None
-    return Decimal(str(provider.capabilities.usd_per_million_characters))
-
-
 def _estimate(name: str, request: SpeechRequest, providers: ProviderDirectory) -> ProviderEstimate:
     provider = providers.get(name)
-    characters = billed_characters(name, request.sentences)
-    price = _price(name, providers) or Decimal(0)
+    if provider is None:
+        return ProviderEstimate(provider=name, usable=False)
+    can, voice = provider.capabilities, request.voices.get(name)
+    characters, cost = charge(can, voice, request.sentences)
     return ProviderEstimate(
         provider=name,
-        usable=provider is not None
-        and provider.capabilities.speaks(request.language)
-        and name not in request.too_dear,
+        usable=can.speaks(request.language) and name not in request.too_dear,
         characters=characters,
-        usd_per_million_characters=float(price),
-        cost_usd=cost_of(characters, price),
+        usd_per_million_characters=can.price(voice),
+        cost_usd=cost,
     )

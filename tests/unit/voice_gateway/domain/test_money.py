@@ -7,8 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from voice_gateway.domain.billing import billed_characters, cost_of, is_billed_unheard
-from voice_gateway.domain.errors import FailureReason
 from voice_gateway.domain.money import Usd, dollars, from_micro, to_micro
 
 
@@ -47,30 +45,3 @@ def test_is_rounded_to_whole_micro_dollars(given: float, kept: str) -> None:
 def test_no_other_value_is_an_amount(cost: object) -> None:
     with pytest.raises(ValidationError):
         Priced.model_validate({"cost": cost})
-
-
-def test_a_price_per_million_is_micro_dollars_per_character() -> None:
-    assert cost_of(1234, 16) == Decimal("0.019744")
-    assert cost_of(1234, 4.8) == Decimal("0.005923")  # 5923.2 millionths
-    assert cost_of(0, 160) == 0
-
-
-@pytest.mark.parametrize(
-    ("provider", "text", "billed"),
-    [
-        ("google", "A b.\n", 5),
-        ("google", "你好。", 3),
-        ("azure", "你好。", 5),  # the full stop is no ideograph
-        ("azure", "日本のカナ", 7),
-        ("watson", "é🎤", 2),
-    ],
-)
-def test_characters_are_counted_as_the_vendor_does(provider: str, text: str, billed: int) -> None:
-    assert billed_characters(provider, [text]) == billed
-
-
-def test_work_that_was_begun_is_billed_and_a_closed_door_is_not() -> None:
-    billed = {reason for reason in FailureReason if is_billed_unheard(reason.value)}
-    assert billed == {FailureReason.TIMEOUT, FailureReason.BAD_AUDIO}
-    assert is_billed_unheard("cancelled")
-    assert not is_billed_unheard(None)
