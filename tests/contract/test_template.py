@@ -28,7 +28,7 @@ NOT_SETTINGS = re.compile(r"AWS_|POWERTOOLS_|PORT$")
 OPEN_ROUTES: set[tuple[str, str]] = set()
 """Routes that anybody may call: none."""
 ACTIONS = {
-    "SpeechFunction": {"GetItem", "PutItem"},
+    "SpeechFunction": {"GetItem", "PutItem", "UpdateItem"},
     "PersonalitiesFunction": {"GetItem", "PutItem", "UpdateItem", "Query"},
     "AuthorizerFunction": {"GetItem"},
 }
