@@ -35,7 +35,7 @@ speak: $(READY) ## Speak TEXT= as PERSONALITY= into OUT=; also QUALITY= PROVIDER
 
 ##@ The local stack
 
-.PHONY: up down status logs start stop
+.PHONY: up down status logs start stop token
 up: $(READY) ## Start everything: Triton, the local AWS, Redis, the API
 	@$(STACK) up
 down: $(READY) ## Stop everything; data stays
@@ -46,6 +46,9 @@ logs: $(READY) ## The end of the logs, of PART= or of all
 	@$(STACK) logs $(PART)
 start stop: $(READY) ## Start or stop PART= alone (triton, aws, redis, gateway)
 	@$(STACK) $@ $(PART)
+
+token: $(READY) ## A person's token for this stack: ROLE=viewer|editor|admin TENANT= HOURS=
+	@$(STACK) token $(if $(ROLE),--role "$(ROLE)") $(if $(TENANT),--tenant "$(TENANT)") $(if $(HOURS),--hours "$(HOURS)")
 
 ##@ Work on it
 

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from voice_gateway.adapters.redis_connection import RedisConnection
     from voice_gateway.ports import ReceiptStore, SpeechProvider, VoiceShifter
     from voice_gateway.providers.registry import ProviderRegistry
+    from voice_gateway.services.api_keys import ApiKeyService
     from voice_gateway.services.authorization import AuthorizationService
     from voice_gateway.services.budgets import BudgetService
     from voice_gateway.services.costs import CostService
     from voice_gateway.services.personalities import PersonalityService
     from voice_gateway.services.speech import SpeechService
+    from voice_gateway.services.usage import UsageService
     from voice_gateway.settings import FunctionSettings, SpeechSettings
 
 
@@ -27,22 +29,61 @@ if TYPE_CHECKING:
 def personality_service() -> PersonalityService:
     """Of the personalities function."""
     from voice_gateway.adapters.dynamodb_personalities import DynamoPersonalities
+    from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
     from voice_gateway.services.personalities import PersonalityService
     from voice_gateway.settings import PersonalitiesSettings
 
-    settings = PersonalitiesSettings()
+    table = _table(PersonalitiesSettings().table_name)
     clock = SystemClock()
-    return PersonalityService(DynamoPersonalities(_table(settings.table_name), clock), clock)
+    return PersonalityService(
+        DynamoPersonalities(table, clock), clock, tenants=DynamoTenants(table)
+    )
+
+
+@cache
+def account_services() -> tuple[ApiKeyService, UsageService]:
+    """Of the account function."""
+    from voice_gateway.adapters.dynamodb_api_keys import DynamoApiKeys
+    from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
+    from voice_gateway.adapters.dynamodb_usage import DynamoUsage
+    from voice_gateway.services.api_keys import ApiKeyService
+    from voice_gateway.services.usage import UsageService
+    from voice_gateway.settings import AccountSettings
+
+    table = _table(AccountSettings().table_name)
+    clock = SystemClock()
+    return (
+        ApiKeyService(DynamoApiKeys(table), clock),
+        UsageService(DynamoTenants(table), DynamoUsage(table), clock),
+    )
 
 
 @cache
 def authorization_service() -> AuthorizationService:
     """Of the authorizer."""
     from voice_gateway.adapters.dynamodb_api_keys import DynamoApiKeys
-    from voice_gateway.services.authorization import AuthorizationService
+    from voice_gateway.adapters.jwt_verifier import JwtVerifier, RemoteKeySet
+    from voice_gateway.observability import AuthorizationTelemetry
+    from voice_gateway.services.authorization import AuthorizationService, PeopleClaims
     from voice_gateway.settings import AuthorizerSettings
 
-    return AuthorizationService(DynamoApiKeys(_table(AuthorizerSettings().table_name)))
+    settings = AuthorizerSettings()
+    clock = SystemClock()
+    observer = AuthorizationTelemetry()
+    tokens = None
+    if settings.people_sign_in:
+        tokens = JwtVerifier(
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+            keys=RemoteKeySet(settings.jwt_jwks_url, clock, observer),
+        )
+    return AuthorizationService(
+        DynamoApiKeys(_table(settings.table_name)),
+        clock,
+        observer,
+        tokens=tokens,
+        claims=PeopleClaims(tenant=settings.jwt_tenant_claim, role=settings.jwt_role_claim),
+    )
 
 
 @cache
@@ -63,19 +104,24 @@ def speech_service() -> SpeechService:
     """Of the speech function."""
     from voice_gateway.adapters.audio_codec import audio_encoder
     from voice_gateway.adapters.dynamodb_personalities import DynamoPersonalities
+    from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
+    from voice_gateway.adapters.dynamodb_usage import DynamoUsage
     from voice_gateway.adapters.redis_levels import RedisVoiceLevels
     from voice_gateway.observability import SpeechTelemetry
     from voice_gateway.providers.fallback import FallbackProvider
+    from voice_gateway.services.quota import CharacterQuota
     from voice_gateway.services.speech import SpeechService
     from voice_gateway.settings import SpeechSettings
 
     settings = SpeechSettings()
     clock = SystemClock()
+    table = _table(settings.table_name)
     registry = provider_registry(settings)
     return SpeechService(
-        personalities=DynamoPersonalities(_table(settings.table_name), clock),
+        personalities=DynamoPersonalities(table, clock),
         receipts=receipt_store(settings),
         budgets=budget_service(settings),
+        quota=CharacterQuota(DynamoTenants(table), DynamoUsage(table), clock),
         router=FallbackProvider(registry, clock),
         providers=registry,
         encoders=audio_encoder,

@@ -102,6 +102,15 @@ class SpeechTelemetry:
         figures.add_metric("ReceiptsLost", MetricUnit.Count, 1)
         figures.flush_metrics()
 
+    def miscounted(self, tenant_id: str, request_id: str, error: Exception) -> None:
+        """Says by which request the tenant's count is too high."""
+        logger().error(
+            "characters not given back",
+            tenant=tenant_id,
+            request=request_id,
+            error=type(error).__name__,
+        )
+
 
 def _count_attempts(attempts: Sequence[Attempt]) -> None:
     """What each provider that was asked did and cost; never by tenant, of whom there are many."""
@@ -120,3 +129,15 @@ def _count_attempts(attempts: Sequence[Attempt]) -> None:
             failure = _figures(provider=attempt.provider, reason=attempt.reason or "unknown")
             failure.add_metric("FailedAttempts", MetricUnit.Count, 1)
             failure.flush_metrics()
+
+
+class AuthorizationTelemetry:
+    """Implements `ports.AuthorizationObserver`."""
+
+    def use_not_noted(self, key_id: str, error: Exception) -> None:
+        """Says of which key."""
+        logger().error("key's use not noted", key=key_id, error=type(error).__name__)
+
+    def keys_not_fetched(self, error: Exception) -> None:
+        """Says why; what the provider answered stays out of it."""
+        logger().error("identity provider's keys not fetched", error=type(error).__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
     from datetime import datetime
     from decimal import Decimal
     from typing import BinaryIO
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from voice_gateway.domain.access import ApiKey
     from voice_gateway.domain.audio import AudioFormat
     from voice_gateway.domain.budget import Budget
     from voice_gateway.domain.idempotency import OnceOnly
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from voice_gateway.domain.samples.signal import DecodedSample
     from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk, SpeechRequest
     from voice_gateway.domain.statistics import Figures, Window
+    from voice_gateway.domain.tiers import Allowance, Ceiling, Plan, Stock
 
 
 class SpeechProvider(Protocol):
@@ -167,16 +169,27 @@ class SpeechObserver(Protocol):
         """The receipt could not be stored: its figures must survive in the log."""
         ...
 
+    def miscounted(self, tenant_id: str, request_id: str, error: Exception) -> None:
+        """What was reserved and not spoken could not be given back to the tenant's allowance."""
+        ...
+
 
 class PersonalityRepository(Protocol):
     """Keeps personalities, one tenant's apart from another's."""
 
-    def create(self, personality: Personality, once: OnceOnly | None = None) -> Personality | None:
+    def create(
+        self,
+        personality: Personality,
+        once: OnceOnly | None = None,
+        *,
+        ceiling: Ceiling | None = None,
+    ) -> Personality | None:
         """Stores a new one; over one that is gone, too.
 
         Args:
             personality: In its first version.
             once: Stores nothing when the same request came before.
+            ceiling: How many of those that are counted there may be; None for any number.
 
         Returns:
             None when it is stored; else what the same request made when it came first.
@@ -184,7 +197,8 @@ class PersonalityRepository(Protocol):
         Raises:
             ConflictError: The tenant has one with this id, deleted perhaps.
             InvalidRequestError: The key was used for another request.
-            StaleWriteError: Somebody else is writing it at this moment.
+            PlanLimitError: There would be too many.
+            StaleWriteError: Somebody else is writing it, or counting, at this moment.
             StorageUnavailableError: The table did not answer.
         """
         ...
@@ -205,10 +219,18 @@ class PersonalityRepository(Protocol):
         """
         ...
 
-    def replace(self, previous: Personality, changed: Personality) -> None:
+    def replace(
+        self, previous: Personality, changed: Personality, *, ceiling: Ceiling | None = None
+    ) -> None:
         """Puts a version in the place of the one before, and keeps both in the history.
 
+        Args:
+            previous: As it was read.
+            changed: Its next version.
+            ceiling: How many of those that are counted there may be; None for any number.
+
         Raises:
+            PlanLimitError: It comes back, and there would be too many.
             StaleWriteError: It is no longer, or not just now, in the version `previous`.
             StorageUnavailableError: The table did not answer.
         """
@@ -243,6 +265,59 @@ class PersonalityRepository(Protocol):
 
         Raises:
             InvalidRequestError: The cursor is not one of this history's.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+
+class TenantRepository(Protocol):
+    """Knows what a tenant may have."""
+
+    def plan(self, tenant_id: str) -> Plan:
+        """Returns the tenant's plan; of a tenant nobody knows, the free one.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+
+class UsageMeter(Protocol):
+    """Counts what tenants keep and use up."""
+
+    def stock(self, tenant_id: str) -> Mapping[Stock, int]:
+        """Returns how many of each kind the tenant keeps.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def used(self, tenant_id: str, month: str) -> Mapping[Allowance, int]:
+        """Returns how much of each allowance the tenant used in a month (`2026-11`).
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def take(
+        self, tenant_id: str, month: str, allowance: Allowance, amount: int, *, limit: int
+    ) -> int | None:
+        """Uses so much of an allowance, all of it or nothing, however many callers there are.
+
+        Returns:
+            None when it is taken; else how much was used already.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def correct(self, tenant_id: str, month: str, allowance: Allowance, change: int) -> None:
+        """Adds to what was used, or takes from it, whatever the limit.
+
+        Raises:
             StorageUnavailableError: The table did not answer.
         """
         ...
@@ -326,14 +401,101 @@ class BudgetRepository(Protocol):
 
 
 class ApiKeyRepository(Protocol):
-    """Knows which API keys are good; sees only their hashes."""
+    """Keeps API keys, or rather their hashes."""
 
-    def find(self, tenant_id: str, key_hash: str) -> frozenset[str] | None:
-        """Returns the key's scopes, or None when there is no such key or it was revoked.
+    def find(self, tenant_id: str, key_hash: str) -> ApiKey | None:
+        """Finds a key by its hash, be it good or not; None when there is none.
 
         Raises:
             StorageUnavailableError: The table did not answer.
         """
+        ...
+
+    def get(self, tenant_id: str, wanted: str) -> ApiKey:
+        """Fetches a key by its id.
+
+        Raises:
+            NotFoundError: The tenant has none with this id.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def list(
+        self, tenant_id: str, *, limit: int, cursor: str | None = None
+    ) -> tuple[Sequence[ApiKey], str | None]:
+        """Lists by id, the dead ones too, a page at a time.
+
+        Returns:
+            The page, and the cursor of the next one (None at the end).
+
+        Raises:
+            InvalidRequestError: The cursor is not one of ours.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def create(self, api_key: ApiKey) -> None:
+        """Stores a new one.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def rotate(self, old: ApiKey, new: ApiKey, *, until: datetime) -> None:
+        """Stores a new one, and with it lets the old one end.
+
+        Args:
+            old: The one that is replaced.
+            new: The one that takes its place.
+            until: When the old one ends.
+
+        Raises:
+            ConflictError: The old one was revoked or replaced already.
+            StaleWriteError: Somebody else is writing it at this moment.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def revoke(self, api_key: ApiKey, now: datetime) -> None:
+        """Makes a key useless for good; one that was revoked before stays as it is.
+
+        Raises:
+            NotFoundError: The tenant has no such key.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def note_use(self, api_key: ApiKey, now: datetime) -> None:
+        """Remembers when it was last used.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+
+class TokenVerifier(Protocol):
+    """Knows which people's tokens are good."""
+
+    def verify(self, token: str) -> Mapping[str, object] | None:
+        """Returns what a token claims; None when its word is not to be taken.
+
+        Raises:
+            KeySetUnavailableError: Nobody could say.
+        """
+        ...
+
+
+class AuthorizationObserver(Protocol):
+    """Hears what must not stand in the way of an answer."""
+
+    def use_not_noted(self, key_id: str, error: Exception) -> None:
+        """When a key was last used could not be stored."""
+        ...
+
+    def keys_not_fetched(self, error: Exception) -> None:
+        """The identity provider did not give its keys; those of the last time are still used."""
         ...
 
 

@@ -21,6 +21,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 
 import layout
+import people
 import template
 from gateway_responses import gateway_response
 from lambda_runtime import LocalFunction
@@ -107,6 +108,8 @@ class Gateway:
         """Answers one HTTP request."""
         if http.path == STATE_PATH:
             return self._state()
+        if http.path == layout.JWKS_PATH:
+            return web.json_response(people.key_set())
         started = time.perf_counter()
         request = await self._read(http)
         if isinstance(request, web.Response):

@@ -31,7 +31,8 @@ ACTIONS = {
     "SpeechFunction": {"GetItem", "PutItem", "UpdateItem", "Query"},
     "CostsFunction": {"GetItem", "PutItem", "Query"},
     "PersonalitiesFunction": {"GetItem", "PutItem", "UpdateItem", "Query"},
-    "AuthorizerFunction": {"GetItem"},
+    "AccountFunction": {"GetItem", "PutItem", "UpdateItem", "Query"},
+    "AuthorizerFunction": {"GetItem", "UpdateItem"},
 }
 """What each function may do with the table."""
 KEPT_OUT = {"torch", "onnxruntime", "piper-tts", "transformers", "scipy", "aiohttp", "pytest"}
@@ -139,21 +140,43 @@ def test_the_web_app_has_the_routes_that_lead_to_it() -> None:
     assert readiness in served
 
 
-def test_the_personalities_app_has_the_routes_that_lead_to_it() -> None:
+def _personalities_app() -> Any:
     from fakes.clock import FakeClock
     from fakes.personalities import FakePersonalities
+    from fakes.tenants import FakeTenants
     from voice_gateway.handlers.personalities import create_app
     from voice_gateway.services.personalities import PersonalityService
 
-    app = create_app(PersonalityService(FakePersonalities(), FakeClock()))
+    return create_app(PersonalityService(FakePersonalities(), FakeClock(), tenants=FakeTenants()))
+
+
+def _account_app() -> Any:
+    from fakes.api_keys import FakeApiKeys
+    from fakes.clock import FakeClock
+    from fakes.tenants import FakeTenants
+    from fakes.usage import FakeUsage
+    from voice_gateway.handlers.account import create_app
+    from voice_gateway.services.api_keys import ApiKeyService
+    from voice_gateway.services.usage import UsageService
+
+    clock = FakeClock()
+    return create_app(
+        ApiKeyService(FakeApiKeys(), clock), UsageService(FakeTenants(), FakeUsage(), clock)
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "make"),
+    [("PersonalitiesFunction", _personalities_app), ("AccountFunction", _account_app)],
+)
+def test_a_rest_app_has_the_routes_that_lead_to_it(function: str, make: Any) -> None:
+    app = make()
     served = {
         (route.method, re.sub(r"<(\w+)>", r"{\1}", route.path))
         for route in (*app._static_routes, *app._dynamic_routes)
         if route.func.__name__ != "refuse"
     }
-    routed = {
-        (r.method, r.path) for r in DEPLOYMENT.api.routes if r.function == "PersonalitiesFunction"
-    }
+    routed = {(r.method, r.path) for r in DEPLOYMENT.api.routes if r.function == function}
     assert served == routed
 
 
@@ -189,6 +212,22 @@ def test_alarms_and_the_dashboard_look_at_figures_that_exist() -> None:
     assert len(watched) >= 6
     assert len(shown) >= 8
     assert watched | shown <= counted
+
+
+def test_the_authorizer_writes_nothing_but_when_a_key_was_used() -> None:
+    (policy,) = RESOURCES["AuthorizerFunctionRole"]["Properties"]["Policies"]
+    (writing,) = (
+        statement
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Action"] == "dynamodb:UpdateItem"
+    )
+    attributes = writing["Condition"]["ForAllValues:StringEquals"]["dynamodb:Attributes"]
+    assert set(attributes) == {"PK", "SK", "last_used_at"}
+
+
+def test_a_revoked_key_is_out_within_a_minute() -> None:
+    """As docs/decisions.md says."""
+    assert [each.ttl for each in DEPLOYMENT.api.authorizers.values()] == [60]
 
 
 def test_a_page_of_another_origin_may_send_what_the_api_reads() -> None:

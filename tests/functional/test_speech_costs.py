@@ -17,16 +17,20 @@ from fakes.observer import RecordingObserver
 from fakes.personalities import FakePersonalities
 from fakes.providers import ScriptedProvider
 from fakes.receipts import FakeReceipts
+from fakes.tenants import FakeTenants
+from fakes.usage import FakeUsage
 from voice_gateway.adapters.audio_codec import audio_encoder
 from voice_gateway.adapters.system_clock import SystemClock
 from voice_gateway.domain.budget import Budget
 from voice_gateway.domain.errors import FailureReason, ProviderError
 from voice_gateway.domain.personality import Personality, VoiceConfig
 from voice_gateway.domain.speech import ProviderCapabilities
+from voice_gateway.domain.tiers import Plan, Tier
 from voice_gateway.handlers.speech import create_app
 from voice_gateway.providers.fallback import FallbackProvider
 from voice_gateway.providers.registry import ProviderRegistry
 from voice_gateway.services.budgets import BudgetService
+from voice_gateway.services.quota import CharacterQuota
 from voice_gateway.services.speech import SpeechService
 
 if TYPE_CHECKING:
@@ -73,6 +77,7 @@ class House:
             personalities=self.personalities,
             receipts=self.receipts,
             budgets=BudgetService(self.budgets, self.receipts, FakeClock()),
+            quota=CharacterQuota(FakeTenants(Plan(tier=Tier.PRO)), FakeUsage(), FakeClock()),
             router=FallbackProvider(registry, SystemClock()),
             providers=registry,
             encoders=audio_encoder,

@@ -29,6 +29,9 @@ API_KEY: Final = "KEY#"
 LEDGER: Final = "LEDGER#"
 STATISTICS: Final = "STATS#"
 BUDGET: Final = "BUDGET"
+TENANT: Final = "TENANT"
+USAGE: Final = "USAGE"
+"""What a tenant keeps; with `#` and a month behind it, what it used then."""
 
 _KEY_BYTES: Final = 1024
 """DynamoDB's bound for a sort key."""

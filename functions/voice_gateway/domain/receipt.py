@@ -100,6 +100,9 @@ class Receipt(BaseModel):
     """The sum of the attempts'."""
     budget: BudgetState | None = None
     """How far the tenant's monthly budget was spent; None without a budget."""
+    purpose: str = "live"
+    characters_counted: int = 0
+    """What the purpose's allowance was charged: the sentences of which something was spoken."""
     not_applied: tuple[str, ...] = ()
     """Settings that the serving provider has no way to apply (`pitch`, …)."""
     format: str

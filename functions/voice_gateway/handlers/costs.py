@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from voice_gateway import bootstrap
 from voice_gateway.api_models import BudgetView, CostsQuery, StatisticsQuery
+from voice_gateway.domain.access import Scope
 from voice_gateway.domain.budget import Budget
 from voice_gateway.handlers.rest import (
     new_app,
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
     from voice_gateway.services.costs import CostService
 
-READ: Final = "costs:read"
-WRITE: Final = "costs:write"
-
 
 def create_app(service: CostService) -> APIGatewayRestResolver:
     """Binds the routes to the service."""
@@ -34,23 +32,23 @@ def create_app(service: CostService) -> APIGatewayRestResolver:
 
     @app.get("/api/costs")
     def get_costs() -> Response[str]:
-        tenant_id = tenant_of(app.current_event, READ)
+        tenant_id = tenant_of(app.current_event, Scope.COSTS_READ)
         query = read_query(app.current_event, CostsQuery)
         return send(service.month(tenant_id, query.month))
 
     @app.get("/api/stats")
     def get_statistics() -> Response[str]:
-        tenant_id = tenant_of(app.current_event, READ)
+        tenant_id = tenant_of(app.current_event, Scope.COSTS_READ)
         query = read_query(app.current_event, StatisticsQuery)
         return send(service.figures(tenant_id, query.window))
 
     @app.get("/api/budget")
     def get_budget() -> Response[str]:
-        return send(BudgetView.of(service.budget(tenant_of(app.current_event, READ))))
+        return send(BudgetView.of(service.budget(tenant_of(app.current_event, Scope.COSTS_READ))))
 
     @app.put("/api/budget")
     def set_budget() -> Response[str]:
-        tenant_id = tenant_of(app.current_event, WRITE)
+        tenant_id = tenant_of(app.current_event, Scope.COSTS_WRITE)
         body = read_body(app.current_event, Budget)
         return send(BudgetView.of(service.set_budget(tenant_id, body)))
 

@@ -25,12 +25,15 @@ from voice_gateway.domain.money import FREE
 from voice_gateway.domain.receipt import Asked, Outcome, Receipt, Served
 from voice_gateway.domain.speech import SpeechRequest
 from voice_gateway.domain.text import split_sentences
+from voice_gateway.domain.tiers import Purpose
 from voice_gateway.services.bookkeeping import Bookkeeper
 from voice_gateway.services.mastering import Mastering
 from voice_gateway.services.means import estimate, within_means
+from voice_gateway.services.quota import Reserved
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Coroutine
+    from typing import Any
 
     from voice_gateway.domain.budget import BudgetState, Optimize
     from voice_gateway.domain.chain import Quality
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from voice_gateway.services.budgets import BudgetService
     from voice_gateway.services.mastering import MasteredAudio
     from voice_gateway.services.means import Estimate
+    from voice_gateway.services.quota import CharacterQuota
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,7 @@ class SpeechCommand:
     audio_format: AudioFormat = AudioFormat.WAV
     sample_rate: int = 24_000
     channels: int = 1
+    purpose: Purpose = Purpose.LIVE
     seconds_left: float | None = None
     """How long the caller's runtime will still wait; None for no bound."""
 
@@ -94,6 +99,8 @@ class _Progress:
         self.first_piece: MasteredAudio | None = None
         self.first_audio: float | None = None
         self.audio_seconds = 0.0
+        self.characters = 0
+        """Of the sentences of which something was heard."""
         self.paused = 0.0
         """Seconds that the listener took, not we."""
         self.saving: asyncio.Task[None] | None = None
@@ -109,6 +116,7 @@ class SpeechService:
         personalities: PersonalityRepository,
         receipts: ReceiptStore,
         budgets: BudgetService,
+        quota: CharacterQuota,
         router: SpeechProvider,
         providers: ProviderDirectory,
         encoders: AudioEncoderFactory,
@@ -120,6 +128,7 @@ class SpeechService:
         self._receipts = receipts
         self._bookkeeper = Bookkeeper(receipts)
         self._budgets = budgets
+        self._quota = quota
         self._router = router
         self._providers = providers
         self._encoders = encoders
@@ -156,6 +165,7 @@ class SpeechService:
             NotFoundError: The tenant has no such personality.
             AllProvidersFailedError: Nobody could speak.
             ProviderError: A provider refused the request itself (`rejected`).
+            QuotaExceededError: The tenant has used up its characters of this month.
             StorageUnavailableError: The table did not answer.
         """
         progress = _Progress(self._clock.monotonic())
@@ -164,14 +174,22 @@ class SpeechService:
             raise InvalidRequestError(
                 f"{command.audio_format} takes one of {listed}.", field="sample_rate"
             )
-        request = await self._prepare(command)
-        stream = self._stream(command, request, progress)
+        # While the personality is read: of the text as it came, which is never much more than what
+        # will be spoken of it.
+        reserved = Reserved(
+            self._quota, command.tenant_id, command.purpose.allowance, len(command.text)
+        )
         try:
+            request = await self._prepare(command)
+            await reserved.granted()
+            stream = self._stream(command, request, progress, reserved)
             first_bytes = await anext(stream)
-        except (AllProvidersFailedError, ProviderError) as error:
-            if progress.saving is not None:
+        except BaseException as error:
+            if progress.saving is None:
+                self._soon(self._settle(command, reserved, 0))
+            elif isinstance(error, AllProvidersFailedError | ProviderError):
                 await progress.saving
-            if isinstance(error, ProviderError):
+            if not isinstance(error, AllProvidersFailedError):
                 raise
             refused = _blame(error, command, request)
             if refused is error:
@@ -245,7 +263,11 @@ class SpeechService:
         )
 
     async def _stream(
-        self, command: SpeechCommand, request: SpeechRequest, progress: _Progress
+        self,
+        command: SpeechCommand,
+        request: SpeechRequest,
+        progress: _Progress,
+        reserved: Reserved,
     ) -> AsyncGenerator[bytes]:
         """Yields the answer's bytes, none of them empty."""
         encoder = self._encoders(command.audio_format, command.sample_rate, command.channels)
@@ -260,6 +282,7 @@ class SpeechService:
             ):
                 async for audio in pieces:
                     progress.first_piece = progress.first_piece or audio
+                    progress.characters = mastering.characters
                     progress.audio_seconds += audio.samples.size / audio.sample_rate
                     if audio.ends:
                         last = audio
@@ -274,12 +297,12 @@ class SpeechService:
             if any(a.outcome is not Outcome.PASSED_OVER for a in request.journal.attempts):
                 # The listener hung up, or the chain came to its end: what was spoken, or billed
                 # unheard, is still accounted for, but nothing may be awaited on this way out.
-                progress.saving = self._keep_soon(command, request, progress)
+                self._keep_soon(command, request, progress, reserved)
             raise
         # All is spoken: its receipt is stored while the last of it is encoded and sent.
         if progress.first_audio is None:
             progress.first_audio = self._clock.monotonic()
-        saving = self._keep_soon(command, request, progress)
+        saving = self._keep_soon(command, request, progress, reserved)
         ready = encoder.encode(last.samples, last.sample_rate) if last is not None else b""
         if ready := ready + encoder.finish():
             yield ready
@@ -287,23 +310,39 @@ class SpeechService:
         await saving
 
     def _keep_soon(
-        self, command: SpeechCommand, request: SpeechRequest, progress: _Progress
+        self,
+        command: SpeechCommand,
+        request: SpeechRequest,
+        progress: _Progress,
+        reserved: Reserved,
     ) -> asyncio.Task[None]:
         receipt = self._receipt(command, request, progress)
-        task = asyncio.get_running_loop().create_task(self._keep(command, receipt))
+        progress.saving = self._soon(self._keep(command, receipt, reserved))
+        return progress.saving
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
         self._saving.add(task)
         task.add_done_callback(self._saving.discard)
         return task
 
-    async def _keep(self, command: SpeechCommand, receipt: Receipt) -> None:
+    async def _keep(self, command: SpeechCommand, receipt: Receipt, reserved: Reserved) -> None:
         if receipt.served:
             self._observer.served(command.tenant_id, receipt)
         self._budgets.add(command.tenant_id, receipt.cost_usd)
+        settling = self._soon(self._settle(command, reserved, receipt.characters_counted))
         try:
             await asyncio.to_thread(self._bookkeeper.keep, command.tenant_id, receipt)
         except (StaleWriteError, StorageUnavailableError) as error:
             # The audio is out: it is too late to fail, so the figures go to the log instead.
             self._observer.receipt_lost(command.tenant_id, receipt, error)
+        await settling
+
+    async def _settle(self, command: SpeechCommand, reserved: Reserved, spoken: int) -> None:
+        try:
+            await reserved.settle(spoken)
+        except StorageUnavailableError as error:
+            self._observer.miscounted(command.tenant_id, command.request_id, error)
 
     def _receipt(
         self, command: SpeechCommand, request: SpeechRequest, progress: _Progress
@@ -345,6 +384,8 @@ class SpeechService:
                 round(total / progress.audio_seconds, 4) if progress.audio_seconds else None
             ),
             characters=sum(map(len, request.sentences)),
+            purpose=command.purpose.value,
+            characters_counted=progress.characters,
             cost_usd=sum((a.cost_usd for a in attempts), FREE),
             cost_saved_usd=sum((a.cost_saved_usd for a in attempts), FREE),
             budget=request.budget,

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes.api_keys import FakeApiKeys
+from fakes.authorizations import RecordingAuthorizations
 from fakes.clock import FakeClock
 from voice_gateway.services.authorization import (
     AuthorizationService,
@@ -16,6 +18,10 @@ from voice_gateway.services.authorization import (
 )
 
 NOW = FakeClock().now()
+
+
+def service(keys: FakeApiKeys, **more: Any) -> AuthorizationService:
+    return AuthorizationService(keys, FakeClock(), RecordingAuthorizations(), **more)
 
 
 @settings(deadline=None)
@@ -41,7 +47,7 @@ def test_only_the_hash_is_looked_for() -> None:
     assert re.fullmatch("[0-9a-f]{64}", hash_key(key))
     keys = FakeApiKeys()
     keys.put("shop", hash_key(key), frozenset({"speech:read"}), NOW)
-    identity = AuthorizationService(keys).identify(f"Bearer {key}")
+    identity = service(keys).identify(f"Bearer {key}")
     assert identity is not None
     assert (identity.tenant_id, identity.scopes) == ("shop", {"speech:read"})
     assert identity.key_id == hash_key(key)[:12]
@@ -52,7 +58,7 @@ def test_a_key_counts_for_its_own_tenant_only() -> None:
     key = mint_key("shop")
     keys = FakeApiKeys()
     keys.put("other", hash_key(key), frozenset({"speech:read"}), NOW)
-    assert AuthorizationService(keys).identify(f"Bearer {key}") is None
+    assert service(keys).identify(f"Bearer {key}") is None
 
 
 @settings(deadline=None)
@@ -60,4 +66,4 @@ def test_a_key_counts_for_its_own_tenant_only() -> None:
 def test_nothing_else_opens(header: str | None) -> None:
     keys = FakeApiKeys()
     keys.broken = True  # asking the table would already be too much
-    assert AuthorizationService(keys).identify(header) is None
+    assert service(keys).identify(header) is None
