@@ -18,6 +18,7 @@ EXPOSED_HEADERS: Final = (
     "idempotent-replayed",
     "location",
     "allow",
+    "retry-after",
 )
 """What a page may read of an answer beside what every page may."""
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ALGORITHM: Final = "ES256"
-_KEY_ID: Final = "local"
 
 
 def token(*, role: str, tenant: str = layout.TENANT, life: timedelta, **claims: Any) -> str:
@@ -35,6 +34,7 @@ def token(*, role: str, tenant: str = layout.TENANT, life: timedelta, **claims: 
         claims: Others, or others' values.
     """
     now = datetime.now(UTC)
+    key = _key()
     return jwt.encode(
         {
             "iss": layout.issuer(),
@@ -46,16 +46,21 @@ def token(*, role: str, tenant: str = layout.TENANT, life: timedelta, **claims: 
             "role": role,
             **claims,
         },
-        _key(),
+        key,
         algorithm=ALGORITHM,
-        headers={"kid": _KEY_ID},
+        headers={"kid": _published(key)["kid"]},
     )
 
 
 def key_set() -> dict[str, Any]:
     """What an issuer publishes (RFC 7517)."""
-    public = json.loads(ECAlgorithm.to_jwk(_key().public_key()))
-    return {"keys": [{**public, "kid": _KEY_ID, "alg": ALGORITHM, "use": "sig"}]}
+    return {"keys": [_published(_key())]}
+
+
+def _published(key: ec.EllipticCurvePrivateKey) -> dict[str, Any]:
+    public = json.loads(ECAlgorithm.to_jwk(key.public_key()))
+    # A name that changes with the key: whoever remembers another one asks again.
+    return {**public, "kid": public["x"][:12], "alg": ALGORITHM, "use": "sig"}
 
 
 def _key(path: Path = layout.ISSUER_KEY) -> ec.EllipticCurvePrivateKey:

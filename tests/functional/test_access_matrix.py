@@ -111,6 +111,8 @@ ACCESS: Final[Mapping[tuple[str, str], Access]] = {
     ("DELETE", "/api/keys/{key_id}"): Access(Scope.KEYS_WRITE, names="key"),
     ("POST", "/api/keys/{key_id}/rotate"): Access(Scope.KEYS_WRITE, names="key"),
 }
+CHANGES_NOTHING: Final = {("POST", "/api/speech/estimate")}
+"""Questions that are too long for a URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +334,7 @@ def test_a_role_may_what_its_scopes_say(house: House, route: tuple[str, str], ro
     allowed = ACCESS[route].scope in ROLE_SCOPES[role]
     assert (answer.status < 300) if allowed else (answer.status == 403)
     if role is Role.VIEWER:
-        assert not allowed or route[0] == "GET"
+        assert not allowed or route[0] == "GET" or route in CHANGES_NOTHING
 
 
 @each_route

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from voice_gateway.ports import AuthorizationObserver, Clock
 
-ALGORITHMS: Final = frozenset({"RS256", "ES256"})
+ALGORITHMS: Final = ("RS256", "ES256")
 """Public keys alone: `none` proves nothing, and a shared secret could be any published key."""
 LEEWAY_SECONDS: Final = 30
 """How far the issuer's clock may be from ours."""
@@ -56,8 +56,9 @@ class JwtVerifier:
             head = jwt.get_unverified_header(token)
         except jwt.PyJWTError:
             return None
+        # Whoever calls wrote these: they may be anything that JSON can be.
         algorithm, key_id = head.get("alg"), head.get("kid")
-        if algorithm not in ALGORITHMS or not isinstance(key_id, str):
+        if not isinstance(key_id, str) or algorithm not in ALGORITHMS:
             return None
         key = self._keys.find(key_id)
         if key is None:

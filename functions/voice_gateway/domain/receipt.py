@@ -102,7 +102,7 @@ class Receipt(BaseModel):
     """How far the tenant's monthly budget was spent; None without a budget."""
     purpose: str = "live"
     characters_counted: int = 0
-    """What the purpose's allowance was charged: the sentences of which something was spoken."""
+    """What the purpose's allowance was charged: the sentences that were begun."""
     not_applied: tuple[str, ...] = ()
     """Settings that the serving provider has no way to apply (`pitch`, …)."""
     format: str

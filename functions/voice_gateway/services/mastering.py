@@ -79,8 +79,6 @@ class Mastering:
         self._levels = levels
         self._sentences = sentences
         self._scope = scope
-        self.characters = 0
-        """Of the sentences of which something came."""
         self._voices: dict[str, _Voice] = {}
         self._sentence: int | None = None
         self._last: SpeechChunk | None = None
@@ -108,7 +106,6 @@ class Mastering:
                 self._rate, self._limiter = chunk.sample_rate, Limiter(chunk.sample_rate)
             if begins:
                 self._sentence = chunk.sentence
-                self.characters += len(self._sentences[chunk.sentence])
                 self._trimmer = SentenceTrimmer(self._rate)
                 self._edges = SentenceEdges(self._rate)
             self._last = chunk

@@ -16,7 +16,6 @@ from voice_gateway.domain.errors import (
     FailureReason,
     InvalidRequestError,
     NotFoundError,
-    ProviderError,
     StaleWriteError,
     StorageUnavailableError,
 )
@@ -99,12 +98,10 @@ class _Progress:
         self.first_piece: MasteredAudio | None = None
         self.first_audio: float | None = None
         self.audio_seconds = 0.0
-        self.characters = 0
-        """Of the sentences of which something was heard."""
         self.paused = 0.0
         """Seconds that the listener took, not we."""
         self.saving: asyncio.Task[None] | None = None
-        """The receipt on its way into the table."""
+        """The receipt on its way into the table, and the characters with it."""
 
 
 class SpeechService:
@@ -174,23 +171,31 @@ class SpeechService:
             raise InvalidRequestError(
                 f"{command.audio_format} takes one of {listed}.", field="sample_rate"
             )
-        # While the personality is read: of the text as it came, which is never much more than what
-        # will be spoken of it.
+        # While the personality is read: the text as it came, and hardly ever is more of it spoken.
         reserved = Reserved(
             self._quota, command.tenant_id, command.purpose.allowance, len(command.text)
         )
         try:
-            request = await self._prepare(command)
-            await reserved.granted()
-            stream = self._stream(command, request, progress, reserved)
-            first_bytes = await anext(stream)
+            return await self._begin(command, progress, reserved)
         except BaseException as error:
             if progress.saving is None:
-                self._soon(self._settle(command, reserved, 0))
-            elif isinstance(error, AllProvidersFailedError | ProviderError):
+                giving_back = self._soon(self._settle(command, reserved, 0))
+                if isinstance(error, Exception):
+                    # Before the refusal is out: a runtime that has answered may stand still.
+                    await asyncio.shield(giving_back)
+            elif isinstance(error, Exception):
                 await progress.saving
-            if not isinstance(error, AllProvidersFailedError):
-                raise
+            raise
+
+    async def _begin(
+        self, command: SpeechCommand, progress: _Progress, reserved: Reserved
+    ) -> SpeechAnswer:
+        request = await self._prepare(command)
+        await reserved.granted()
+        stream = self._stream(command, request, progress, reserved)
+        try:
+            first_bytes = await anext(stream)
+        except AllProvidersFailedError as error:
             refused = _blame(error, command, request)
             if refused is error:
                 self._observer.failed(command.tenant_id, command.request_id, error.attempts)
@@ -282,7 +287,6 @@ class SpeechService:
             ):
                 async for audio in pieces:
                     progress.first_piece = progress.first_piece or audio
-                    progress.characters = mastering.characters
                     progress.audio_seconds += audio.samples.size / audio.sample_rate
                     if audio.ends:
                         last = audio
@@ -385,7 +389,7 @@ class SpeechService:
             ),
             characters=sum(map(len, request.sentences)),
             purpose=command.purpose.value,
-            characters_counted=progress.characters,
+            characters_counted=sum(map(len, request.sentences[:spoken])),
             cost_usd=sum((a.cost_usd for a in attempts), FREE),
             cost_saved_usd=sum((a.cost_saved_usd for a in attempts), FREE),
             budget=request.budget,

@@ -169,10 +169,31 @@ def test_nobody_brings_their_own_key(gate: Gate) -> None:
     assert gate.issuer.asked == 1
 
 
-@pytest.mark.parametrize("kid", [None, "", 7, ["ec"], {"ec": 1}, "e" * 5000])
+@pytest.mark.parametrize("kid", [None, "", 7, True, ["ec"], {"ec": 1}, "e" * 5000])
 def test_an_odd_key_id_is_none(gate: Gate, kid: object) -> None:
     header = {"alg": "ES256", "kid": kid}
     assert gate.verify(forged(header, b"x")) is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"alg": ["ES256"], "kid": "ec"}',
+        b'{"alg": {"ES256": 1}, "kid": "ec"}',
+        b'{"alg": null, "kid": "ec"}',
+        b'{"alg": "ES256", "kid": "ec", "crit": ["x"]}',
+        b'{"alg": "ES256", "kid": "ec", "b64": false}',
+        b'{"alg": ' + b"9" * 5000 + b"}",
+        b"[" * 7500,
+        b"{" * 7500,
+        b'"ES256"',
+        b"null",
+        b"\xff\xfe",
+    ],
+    ids=lambda header: header[:20].decode(errors="replace"),
+)
+def test_an_odd_header_is_none(gate: Gate, header: bytes) -> None:
+    assert gate.verify(f"{encoded(header)}.{encoded(b'{}')}.{encoded(b'x' * 64)}") is None
 
 
 def test_takes_only_keys_that_are_for_signing() -> None:

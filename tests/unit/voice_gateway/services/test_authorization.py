@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from fakes.api_keys import FakeApiKeys
 from fakes.authorizations import RecordingAuthorizations
 from fakes.clock import FakeClock
+from voice_gateway.domain.access import ROLE_SCOPES, Role
 from voice_gateway.services.authorization import (
     AuthorizationService,
+    PeopleClaims,
     hash_key,
     mint_key,
     tenant_of,
@@ -67,3 +69,50 @@ def test_nothing_else_opens(header: str | None) -> None:
     keys = FakeApiKeys()
     keys.broken = True  # asking the table would already be too much
     assert service(keys).identify(header) is None
+
+
+class Tokens:
+    """Takes one token's word, and says what it claims."""
+
+    def __init__(self, **claims: object) -> None:
+        self._claims = {"iss": "https://people.example", "sub": "ida", **claims}
+
+    def verify(self, token: str) -> dict[str, object] | None:
+        return self._claims if token == "a.b.c" else None
+
+
+@pytest.mark.parametrize(
+    ("claim", "role"),
+    [
+        ("viewer", Role.VIEWER),
+        ("admin", Role.ADMIN),
+        (["viewer", "editor"], Role.EDITOR),
+        (["staff", "admin", "viewer"], Role.ADMIN),
+        ("Admin", None),
+        ("admin viewer", None),
+        ([], None),
+        ([["admin"]], None),
+        ({"admin": True}, None),
+        (None, None),
+        (True, None),
+    ],
+)
+def test_a_role_is_its_scopes(claim: object, role: Role | None) -> None:
+    keys = FakeApiKeys()
+    identity = service(keys, tokens=Tokens(tenant="shop", role=claim)).identify("Bearer a.b.c")
+    assert identity is not None
+    assert identity.tenant_id == "shop"
+    assert identity.scopes == (frozenset() if role is None else ROLE_SCOPES[role])
+    assert "ida" not in identity.key_id
+
+
+def test_claims_have_the_names_that_the_issuer_gives_them() -> None:
+    tokens = Tokens(**{"https://voices.example/shop": "shop", "groups": ["editor"]})
+    claims = PeopleClaims(tenant="https://voices.example/shop", role="groups")
+    identity = service(FakeApiKeys(), tokens=tokens, claims=claims).identify("bearer  a.b.c ")
+    assert identity is not None
+    assert identity.scopes == ROLE_SCOPES[Role.EDITOR]
+
+
+def test_where_nobody_signs_tokens_none_is_good() -> None:
+    assert service(FakeApiKeys()).identify("Bearer a.b.c") is None
