@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -95,6 +96,8 @@ class Problem(BaseModel):
     detail: str
     errors: tuple[FieldProblem, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    retry_after: int | None = None
+    """Seconds; sent as the header `Retry-After`, too."""
     request_id: str | None = None
 
     def body(self) -> dict[str, Any]:
@@ -119,9 +122,11 @@ def problem_for(error: Exception, request_id: str | None = None) -> Problem:
             errors=(FieldProblem(field="text", message=error.detail),),
         )
     if isinstance(error, AllProvidersFailedError):
-        return _problem(
+        problem = _problem(
             503, "No speech provider could answer.", request_id, attempts=error.attempts
         )
+        wait = error.retry_after_seconds
+        return problem if wait is None else problem.model_copy(update={"retry_after": ceil(wait)})
     if isinstance(error, StorageUnavailableError):
         return _problem(503, "The data store did not answer; try again.", request_id)
     return _problem(500, "The failure is logged under this request id.", request_id)

@@ -17,6 +17,7 @@ from fakes.observer import RecordingObserver
 from fakes.personalities import FakePersonalities
 from fakes.providers import ScriptedProvider
 from fakes.receipts import FakeReceipts
+from fakes.routing import routed
 from voice_gateway.adapters.audio_codec import audio_encoder
 from voice_gateway.adapters.system_clock import SystemClock
 from voice_gateway.domain.budget import Budget
@@ -24,7 +25,6 @@ from voice_gateway.domain.errors import FailureReason, ProviderError
 from voice_gateway.domain.personality import Personality, VoiceConfig
 from voice_gateway.domain.speech import ProviderCapabilities
 from voice_gateway.handlers.speech import create_app
-from voice_gateway.providers.fallback import FallbackProvider
 from voice_gateway.providers.registry import ProviderRegistry
 from voice_gateway.services.budgets import BudgetService
 from voice_gateway.services.speech import SpeechService
@@ -73,7 +73,7 @@ class House:
             personalities=self.personalities,
             receipts=self.receipts,
             budgets=BudgetService(self.budgets, self.receipts, FakeClock()),
-            router=FallbackProvider(registry, SystemClock()),
+            router=routed(registry, SystemClock()),
             providers=registry,
             encoders=audio_encoder,
             levels=FakeVoiceLevels(),

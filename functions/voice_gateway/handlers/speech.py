@@ -261,5 +261,9 @@ def _answer(problem: Problem, request: Request, headers: dict[str, str] | None =
         problem.body(),
         status_code=problem.status,
         media_type=PROBLEM_JSON,
-        headers={**(headers or {}), REQUEST_ID_HEADER: _request_id(request)},
+        headers={
+            **(headers or {}),
+            **({"retry-after": str(problem.retry_after)} if problem.retry_after else {}),
+            REQUEST_ID_HEADER: _request_id(request),
+        },
     )

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Clock,
         PersonalityRepository,
         ProviderDirectory,
+        ProviderHealth,
         ReceiptStore,
         SpeechObserver,
         SpeechProvider,
@@ -115,6 +116,7 @@ class SpeechService:
         levels: VoiceLevels,
         observer: SpeechObserver,
         clock: Clock,
+        health: ProviderHealth | None = None,
     ) -> None:
         self._personalities = personalities
         self._receipts = receipts
@@ -126,6 +128,7 @@ class SpeechService:
         self._levels = levels
         self._observer = observer
         self._clock = clock
+        self._health = health
         self._saving: set[asyncio.Task[None]] = set()
 
     async def warm_up(self) -> None:
@@ -197,9 +200,11 @@ class SpeechService:
         return estimate(await self._prepare(command), self._providers)
 
     async def _prepare(self, command: SpeechCommand) -> SpeechRequest:
-        personality, budget = await asyncio.gather(
+        personality, budget, _ = await asyncio.gather(
             asyncio.to_thread(self._personality, command),
             asyncio.to_thread(self._budgets.state, command.tenant_id),
+            # The router asks right after, and finds the answer here.
+            self._health.standings(command.tenant_id) if self._health else asyncio.sleep(0),
         )
         request = self._request(command, personality)
         optimize = command.optimize or personality.voice_config.optimize
@@ -338,6 +343,7 @@ class SpeechService:
             complete=spoken == len(request.sentences) and whole,
             attempts=tuple(attempts),
             sentences=len(request.sentences),
+            hedges=sum(a.hedge for a in attempts),
             first_audio_ms=None if first is None else round((first - progress.started) * 1000, 1),
             total_ms=round(total * 1000, 1),
             audio_seconds=round(progress.audio_seconds, 3),
@@ -383,7 +389,7 @@ def _blame(
     if any(a.provider == FLOOR and a.reason == FailureReason.BAD_AUDIO for a in failed):
         # The floor is a library in this process: if it is silent, there is nothing to say.
         return InvalidRequestError("Nobody here can pronounce any of it.", field="text")
-    if failed:
+    if failed or "breaker_open" in reasons:
         return error
     if "budget" in reasons:
         return BudgetSpentError(
