@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CANCELLED: Final = "cancelled"
 _STATIC_REASONS: Final = frozenset({"not_configured", "language", "cannot_clone"})
 """Why a provider is passed over every time: nothing happened that is worth counting."""
-_ASKED: Final = frozenset(Outcome) - {Outcome.PASSED_OVER}
+_ASKED: Final = (Outcome.SERVED, Outcome.FAILED, Outcome.HEDGE_LOST)
 
 
 @dataclass(frozen=True, slots=True)
