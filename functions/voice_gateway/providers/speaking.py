@@ -168,6 +168,7 @@ class Speaking:
                 held.append(chunk)
                 if in_sentence or is_audible(chunk.samples):
                     in_sentence = not chunk.last
+                    self.turn.came(first + chunk.sentence, whole=chunk.last)
                     for ready in held:
                         yield replace(ready, sentence=first + ready.sentence)
                     held.clear()
@@ -175,6 +176,7 @@ class Speaking:
                     if held:
                         self._say_nothing(first + chunk.sentence)
                         held.clear()
+                        self.turn.came(first + chunk.sentence, whole=True)
                         yield _Skipped(first + chunk.sentence)
                     finished += 1
         if finished < len(rest.sentences):

@@ -55,6 +55,8 @@ class Turn:
         self.first_audio: float | None = None
         self.paused = 0.0
         self._voice: str | None = None
+        self._came = first
+        self._came_whole = True
 
     @property
     def mute(self) -> bool:
@@ -65,6 +67,11 @@ class Turn:
     def over(self) -> bool:
         """Whether no sentence is left for anybody."""
         return self.next_unspoken == len(self._sentences)
+
+    def came(self, sentence: int, *, whole: bool) -> None:
+        """Audio of a sentence came, up to its end or not: it is billed, heard or not."""
+        self._came = sentence + 1
+        self._came_whole = whole
 
     def heard(self, chunk: SpeechChunk) -> None:
         """A piece went out to the listener; its sentence is numbered as the whole text's are."""
@@ -86,8 +93,8 @@ class Turn:
         begun = self._sentences[self.first : self.next_unspoken]
         billed = billed_sentences(
             self._sentences[self.first :],
-            len(begun),
-            cut=self.in_sentence,
+            self._came - self.first,
+            cut=not self._came_whole,
             outcome=outcome,
             reason=reason,
         )

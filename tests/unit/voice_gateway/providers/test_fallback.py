@@ -341,6 +341,20 @@ async def test_counts_what_a_vendor_bills_for_what_was_begun() -> None:
     assert served.cost_usd == 0
 
 
+async def test_what_came_is_billed_although_the_listener_had_gone() -> None:
+    """A provider may be some pieces ahead of its listener: the vendor bills those as well."""
+    priced = ProviderCapabilities(languages=frozenset({"en"}), usd_per_million_characters=16)
+    provider = ScriptedProvider("google", priced, chunks=1, hang_at=(3, 0))
+    asked = request(["google"])
+    async with aclosing(router(provider).synthesize(asked)) as chunks:
+        await anext(chunks)
+        for _ in range(50):  # until it has come as far as it may
+            await asyncio.sleep(0)
+    (attempt,) = asked.journal.attempts
+    assert attempt.sentences == 1
+    assert attempt.characters == sum(map(len, TEXT))
+
+
 async def test_an_unregistered_provider_is_gone_from_the_next_request_on() -> None:
     registry = ProviderRegistry({"piper": lambda: ScriptedProvider("piper")})
     fallback = routed(registry, VirtualClock())
