@@ -65,16 +65,18 @@ class House:
         self.observer = RecordingObserver()
         registry = ProviderRegistry({"piper": lambda: self.piper, "espeak": lambda: self.floor})
         self.budgets = FakeBudgets()
+        router = routed(registry, SystemClock())
         self.service = SpeechService(
             personalities=self.personalities,
             receipts=self.receipts,
             budgets=BudgetService(self.budgets, self.receipts, FakeClock()),
-            router=routed(registry, SystemClock()),
+            router=router,
             providers=registry,
             encoders=audio_encoder,
             levels=FakeVoiceLevels(),
             observer=self.observer,
             clock=SystemClock(),
+            health=router.health,
         )
         self.app = create_app(self.service)
 

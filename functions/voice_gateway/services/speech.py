@@ -28,6 +28,7 @@ from voice_gateway.domain.text import split_sentences
 from voice_gateway.services.bookkeeping import Bookkeeper
 from voice_gateway.services.mastering import Mastering
 from voice_gateway.services.means import estimate, within_means
+from voice_gateway.services.providers import overview
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from voice_gateway.services.budgets import BudgetService
     from voice_gateway.services.mastering import MasteredAudio
     from voice_gateway.services.means import Estimate
+    from voice_gateway.services.providers import ProviderList
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +118,7 @@ class SpeechService:
         levels: VoiceLevels,
         observer: SpeechObserver,
         clock: Clock,
-        health: ProviderHealth | None = None,
+        health: ProviderHealth,
     ) -> None:
         self._personalities = personalities
         self._receipts = receipts
@@ -199,12 +201,16 @@ class SpeechService:
         """
         return estimate(await self._prepare(command), self._providers)
 
+    async def overview(self, tenant_id: str) -> ProviderList:
+        """Tells who can speak here, and how this tenant stands with them."""
+        return await overview(self._providers, self._health, tenant_id)
+
     async def _prepare(self, command: SpeechCommand) -> SpeechRequest:
         personality, budget, _ = await asyncio.gather(
             asyncio.to_thread(self._personality, command),
             asyncio.to_thread(self._budgets.state, command.tenant_id),
             # The router asks right after, and finds the answer here.
-            self._health.standings(command.tenant_id) if self._health else asyncio.sleep(0),
+            self._health.standings(command.tenant_id),
         )
         request = self._request(command, personality)
         optimize = command.optimize or personality.voice_config.optimize
