@@ -398,9 +398,9 @@ def _blame(
     if failed or "breaker_open" in reasons:
         return error
     if "budget" in reasons:
+        dear = ", ".join(sorted(request.too_dear))
         return BudgetSpentError(
-            f"{request.chain[0]} costs money, this month's budget is spent, and the request allows "
-            "nobody else."
+            f"This month's budget is spent, and nobody else than {dear} may or can speak this."
         )
     if "language" in reasons:
         asked = ", ".join(request.chain)
