@@ -83,7 +83,7 @@ def within_means(
         if (provider := providers.get(name)) is not None
     }
     chain = request.chain
-    # With nothing left, the order stays: what the dear ones said before is theirs, and costs nothing.
+    # With nothing left, the order stays: what the dear ones said before may be heard for nothing.
     if optimize is Optimize.COST or budget is BudgetState.SOFT:
         chain = cheapest_first(chain, prices)
     return replace(
