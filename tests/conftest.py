@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 import time
@@ -12,14 +13,25 @@ import pytest
 from hypothesis import settings
 
 import redis_server
+from fakes.virtual_time import VirtualTimeLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 # The same examples at every run: a test that fails on one machine fails on all. To look for new
 # ones: pytest --hypothesis-profile=default
 settings.register_profile("fixed", derandomize=True, database=None)
 settings.load_profile("fixed")
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Gives tests marked `virtual_time` a loop in which nobody waits for real."""
+    if item.get_closest_marker("virtual_time"):
+        return {"virtual": VirtualTimeLoop}
+    return {"real": asyncio.new_event_loop}
+
 
 _TOOLS: Final = Path(__file__).parents[1] / ".local" / "tools"
 

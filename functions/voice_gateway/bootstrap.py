@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
     from voice_gateway.adapters.redis_connection import RedisConnection
-    from voice_gateway.ports import ReceiptStore, SpeechProvider, VoiceShifter
+    from voice_gateway.ports import ProviderHealth, ReceiptStore, SpeechProvider, VoiceShifter
     from voice_gateway.providers.registry import ProviderRegistry
     from voice_gateway.services.api_keys import ApiKeyService
     from voice_gateway.services.authorization import AuthorizationService
@@ -107,6 +107,7 @@ def speech_service() -> SpeechService:
     from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
     from voice_gateway.adapters.dynamodb_usage import DynamoUsage
     from voice_gateway.adapters.redis_levels import RedisVoiceLevels
+    from voice_gateway.adapters.shared_hedges import SharedHedges
     from voice_gateway.observability import SpeechTelemetry
     from voice_gateway.providers.fallback import FallbackProvider
     from voice_gateway.services.quota import CharacterQuota
@@ -117,17 +118,20 @@ def speech_service() -> SpeechService:
     clock = SystemClock()
     table = _table(settings.table_name)
     registry = provider_registry(settings)
+    health = provider_health(settings.redis_url)
+    hedges = SharedHedges(redis_connection(settings.redis_url), settings.hedge_percent)
     return SpeechService(
         personalities=DynamoPersonalities(table, clock),
         receipts=receipt_store(settings),
         budgets=budget_service(settings),
         quota=CharacterQuota(DynamoTenants(table), DynamoUsage(table), clock),
-        router=FallbackProvider(registry, clock),
+        router=FallbackProvider(registry, clock, health=health, hedges=hedges),
         providers=registry,
         encoders=audio_encoder,
         levels=RedisVoiceLevels(redis_connection(settings.redis_url)),
         observer=SpeechTelemetry(),
         clock=clock,
+        health=health,
     )
 
 
@@ -172,6 +176,20 @@ def budget_service(settings: FunctionSettings) -> BudgetService:
     table = _table(settings.table_name)
     clock = SystemClock()
     return BudgetService(DynamoBudgets(table), DynamoLedger(table, clock), clock)
+
+
+@cache
+def provider_health(redis_url: str) -> ProviderHealth:
+    """What all functions know of the providers; this process alone, where there is no Redis."""
+    from voice_gateway.adapters.health_store import (
+        EitherHealthStore,
+        MemoryHealthStore,
+        RedisHealthStore,
+    )
+    from voice_gateway.adapters.stored_health import StoredHealth
+
+    shared = RedisHealthStore(redis_connection(redis_url))
+    return StoredHealth(EitherHealthStore(shared, MemoryHealthStore()), SystemClock())
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -117,14 +118,12 @@ class Problem(BaseModel):
     request_id: str | None = None
     reached: LimitShown | None = None
     retry_after: int | None = None
-    """Seconds."""
+    """Seconds; sent as the header `Retry-After`, too."""
 
     def body(self) -> dict[str, Any]:
         """The JSON object to send: empty parts left out."""
         empty = {name for name in ("errors", "attempts") if not getattr(self, name)}
-        body = self.model_dump(
-            mode="json", exclude_none=True, exclude=empty | {"reached", "retry_after"}
-        )
+        body = self.model_dump(mode="json", exclude_none=True, exclude=empty | {"reached"})
         return body | (self.reached.model_dump(mode="json") if self.reached else {})
 
     def headers(self) -> dict[str, str]:
@@ -150,9 +149,11 @@ def problem_for(error: Exception, request_id: str | None = None) -> Problem:
             errors=(FieldProblem(field="text", message=error.detail),),
         )
     if isinstance(error, AllProvidersFailedError):
-        return _problem(
+        problem = _problem(
             503, "No speech provider could answer.", request_id, attempts=error.attempts
         )
+        wait = error.retry_after_seconds
+        return problem if wait is None else problem.model_copy(update={"retry_after": ceil(wait)})
     if isinstance(error, StorageUnavailableError):
         return _problem(503, "The data store did not answer; try again.", request_id)
     return _problem(500, "The failure is logged under this request id.", request_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
     from datetime import datetime
     from decimal import Decimal
     from typing import BinaryIO
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from voice_gateway.domain.access import ApiKey
     from voice_gateway.domain.audio import AudioFormat
     from voice_gateway.domain.budget import Budget
+    from voice_gateway.domain.health import Failure, Heard, ProviderReport, Standing
     from voice_gateway.domain.idempotency import OnceOnly
     from voice_gateway.domain.ledger import MonthlyCosts
     from voice_gateway.domain.listing import PersonalityFilter
@@ -68,6 +69,56 @@ class ProviderDirectory(Protocol):
 
     def names(self) -> tuple[str, ...]:
         """Returns every name that it has."""
+        ...
+
+
+class ProviderHealth(Protocol):
+    """What all functions know together of how the providers do.
+
+    None of its methods raises, and none takes longer than a shared memory may: where that is away,
+    every process goes on with what it has seen itself.
+    """
+
+    async def standings(self, tenant_id: str) -> Mapping[str, Standing]:
+        """Returns the providers that are not open to every request of this tenant, by name.
+
+        It is a fraction of a second old at most.
+        """
+        ...
+
+    async def claim(self, provider: str, tenant_id: str) -> bool:
+        """Takes the one place at a provider that is ajar; whoever gets it reports as a trial."""
+        ...
+
+    async def report(
+        self, provider: str, tenant_id: str, result: Heard | Failure | None, *, trial: bool
+    ) -> None:
+        """Tells how a turn went.
+
+        Args:
+            provider: Whose turn it was.
+            tenant_id: Whose request it was.
+            result: None when it tells nothing of the provider: the listener hung up, say.
+            trial: Whether the turn had the one place at a provider that was ajar.
+        """
+        ...
+
+    async def overview(
+        self, providers: Iterable[str], tenant_id: str
+    ) -> Mapping[str, ProviderReport]:
+        """Returns how each has been in the last ten minutes."""
+        ...
+
+
+class HedgeAllowance(Protocol):
+    """Keeps the number of hedges a small share of the number of requests."""
+
+    def asked(self) -> None:
+        """Another request has come."""
+        ...
+
+    async def take(self) -> bool:
+        """Takes leave for one hedge, if the requests so far allow one. Never raises."""
         ...
 
 

@@ -106,3 +106,5 @@ class SpeechSettings(FunctionSettings, BrowserSettings, RedisSettings):
     triton_url: str = Field(pattern=r"^[^/\s:]+:\d+$")
     """`host:port` of Triton's gRPC endpoint."""
     triton_tls: bool = False
+    hedge_percent: float = Field(default=5.0, ge=0.0, le=100.0)
+    """Of a hundred requests, how many may start a second provider beside one that is slow."""

@@ -44,6 +44,8 @@ class ScriptedProvider:
     """Sentence and chunk before which it fails."""
     hang_at: tuple[int, int] | None = None
     """Sentence and chunk before which it hangs for good."""
+    wait: float = 0.0
+    """Seconds before the first piece of each request."""
     audio: NDArray[np.float32] | None = None
     """Given instead of the tone's pieces."""
     voice: str | None = None
@@ -67,6 +69,7 @@ class ScriptedProvider:
         self.asked.append(request.sentences)
         self.requests.append(request)
         try:
+            await asyncio.sleep(self.wait)
             for sentence in range(len(request.sentences)):
                 for index in range(self.chunks):
                     await asyncio.sleep(0)

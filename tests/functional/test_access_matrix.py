@@ -35,6 +35,7 @@ from fakes.observer import RecordingObserver
 from fakes.personalities import FakePersonalities
 from fakes.providers import ScriptedProvider
 from fakes.receipts import FakeReceipts
+from fakes.routing import routed
 from fakes.tenants import FakeTenants
 from fakes.usage import FakeUsage
 from voice_gateway.adapters.audio_codec import audio_encoder
@@ -45,7 +46,6 @@ from voice_gateway.domain.personality import Character, VoiceConfig
 from voice_gateway.handlers import account, costs, personalities, speech
 from voice_gateway.handlers.authorizer import authorize
 from voice_gateway.handlers.rest import serve
-from voice_gateway.providers.fallback import FallbackProvider
 from voice_gateway.providers.registry import ProviderRegistry
 from voice_gateway.services.api_keys import ApiKeyService
 from voice_gateway.services.authorization import AuthorizationService, hash_key, mint_key
@@ -100,6 +100,7 @@ ACCESS: Final[Mapping[tuple[str, str], Access]] = {
     ("POST", "/api/speech/estimate"): Access(
         Scope.SPEECH_READ, {"text": "Hi.", "personality": "marcel"}, names="marcel"
     ),
+    ("GET", "/api/providers"): Access(Scope.SPEECH_READ),
     ("GET", "/api/receipts/{request_id}"): Access(Scope.SPEECH_READ, names="receipt"),
     ("GET", "/api/costs"): Access(Scope.COSTS_READ),
     ("GET", "/api/stats"): Access(Scope.COSTS_READ),
@@ -155,12 +156,14 @@ class House:
         }
         piper = ScriptedProvider("piper")
         registry = ProviderRegistry({"piper": lambda: piper, "espeak": lambda: piper})
+        router = routed(registry, SystemClock())
         self._speech = SpeechService(
             personalities=stored,
             receipts=receipts,
             budgets=budgets,
             quota=CharacterQuota(tenants, usage, self.clock),
-            router=FallbackProvider(registry, SystemClock()),
+            router=router,
+            health=router.health,
             providers=registry,
             encoders=audio_encoder,
             levels=FakeVoiceLevels(),

@@ -22,6 +22,7 @@ from fakes.observer import RecordingObserver
 from fakes.personalities import FakePersonalities
 from fakes.providers import ScriptedProvider, tone
 from fakes.receipts import FakeReceipts
+from fakes.routing import routed
 from fakes.tenants import FakeTenants
 from fakes.usage import FakeUsage
 from voice_gateway.adapters.audio_codec import audio_encoder
@@ -31,7 +32,6 @@ from voice_gateway.domain.personality import Personality, VoiceConfig
 from voice_gateway.domain.speech import ProviderCapabilities
 from voice_gateway.domain.tiers import Overrides, Plan, Tier
 from voice_gateway.handlers.speech import BrokenOffError, create_app
-from voice_gateway.providers.fallback import FallbackProvider
 from voice_gateway.providers.registry import ProviderRegistry
 from voice_gateway.services.budgets import BudgetService
 from voice_gateway.services.quota import CharacterQuota
@@ -74,17 +74,19 @@ class House:
         self.usage = FakeUsage()
         registry = ProviderRegistry({"piper": lambda: self.piper, "espeak": lambda: self.floor})
         self.budgets = FakeBudgets()
+        router = routed(registry, SystemClock())
         self.service = SpeechService(
             personalities=self.personalities,
             receipts=self.receipts,
             budgets=BudgetService(self.budgets, self.receipts, FakeClock()),
             quota=CharacterQuota(self.tenants, self.usage, FakeClock()),
-            router=FallbackProvider(registry, SystemClock()),
+            router=router,
             providers=registry,
             encoders=audio_encoder,
             levels=FakeVoiceLevels(),
             observer=self.observer,
             clock=SystemClock(),
+            health=router.health,
         )
         self.app = create_app(self.service)
 
@@ -500,8 +502,26 @@ async def test_hanging_up_before_the_first_byte_ends_the_work(house: House) -> N
     await _asgi(house.app, body, send, hang_up=begun)
     assert sent[0]["status"] == 499
     assert house.piper.closed == 1
-    ((_, receipt),) = house.observer.receipts
-    assert receipt.attempts[0].reason == "cancelled"
+    await house.service.aclose()
+    assert house.receipts.get("demo", "req-1").attempts[0].reason == "cancelled"
+
+
+async def test_a_forced_provider_whose_quota_is_used_up_says_when_to_come_back(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    house.piper.fail_with = ProviderError(
+        "piper", FailureReason.QUOTA, "used up", retry_after_seconds=90.5
+    )
+    body = {"text": "One.", "personality": "marcel", "provider": "piper"}
+    for asked in (1, 1):
+        response = await client.post(SPEAK, json=body)
+        assert response.status_code == 503
+        assert 89 <= int(response.headers["retry-after"]) <= 91
+        assert response.json()["retry_after"] == int(response.headers["retry-after"])
+        assert len(house.piper.asked) == asked
+    (attempt,) = response.json()["attempts"]
+    assert attempt["reason"] == "breaker_open"
+    assert attempt["detail"].startswith("quota until ")
 
 
 async def test_a_text_that_nobody_can_pronounce_names_the_text(

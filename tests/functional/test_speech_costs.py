@@ -17,6 +17,7 @@ from fakes.observer import RecordingObserver
 from fakes.personalities import FakePersonalities
 from fakes.providers import ScriptedProvider
 from fakes.receipts import FakeReceipts
+from fakes.routing import routed
 from fakes.tenants import FakeTenants
 from fakes.usage import FakeUsage
 from voice_gateway.adapters.audio_codec import audio_encoder
@@ -27,7 +28,6 @@ from voice_gateway.domain.personality import Personality, VoiceConfig
 from voice_gateway.domain.speech import ProviderCapabilities
 from voice_gateway.domain.tiers import Plan, Tier
 from voice_gateway.handlers.speech import create_app
-from voice_gateway.providers.fallback import FallbackProvider
 from voice_gateway.providers.registry import ProviderRegistry
 from voice_gateway.services.budgets import BudgetService
 from voice_gateway.services.quota import CharacterQuota
@@ -73,17 +73,19 @@ class House:
         self.receipts = FakeReceipts(FakeClock())
         self.budgets = FakeBudgets()
         self.observer = RecordingObserver()
+        router = routed(registry, SystemClock())
         service = SpeechService(
             personalities=self.personalities,
             receipts=self.receipts,
             budgets=BudgetService(self.budgets, self.receipts, FakeClock()),
             quota=CharacterQuota(FakeTenants(Plan(tier=Tier.PRO)), FakeUsage(), FakeClock()),
-            router=FallbackProvider(registry, SystemClock()),
+            router=router,
             providers=registry,
             encoders=audio_encoder,
             levels=FakeVoiceLevels(),
             observer=self.observer,
             clock=SystemClock(),
+            health=router.health,
         )
         self.app = create_app(service)
         self.requests = 0
@@ -114,6 +116,16 @@ async def ask(house: House, path: str = "/api/speech", **body: Any) -> httpx.Res
     async with httpx.AsyncClient(transport=transport, base_url="http://voice") as client:
         sent = {"text": TEXT, "personality": "marcel", **body}
         return await client.post(path, json=sent, headers=headers)
+
+
+async def get(
+    house: House, path: str, *, tenant: str = "demo", scopes: str = "speech:read"
+) -> httpx.Response:
+    context = {"requestId": "req-0", "authorizer": {"tenant": tenant, "scopes": scopes}}
+    headers = {"x-amzn-request-context": json.dumps(context)}
+    transport = httpx.ASGITransport(house.app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://voice") as client:
+        return await client.get(path, headers=headers)
 
 
 def receipt_of(house: House, answer: httpx.Response) -> dict[str, Any]:
@@ -224,11 +236,11 @@ class TestBudget:
         assert answer.headers["x-speech-budget"] == "hard"
         receipt = receipt_of(house, answer)
         assert [turn["provider"] for turn in receipt["served"]] == ["espeak"]
-        assert {a["provider"]: a["reason"] for a in receipt["attempts"]} == {
-            "azure": "budget",
-            "google": "budget",
-            "espeak": None,
-        }
+        assert [(a["provider"], a["reason"]) for a in receipt["attempts"]] == [
+            ("google", "budget"),
+            ("azure", "budget"),
+            ("espeak", None),
+        ]
         assert receipt["cost_usd"] == 0
         assert not house.google.asked
         assert not house.azure.asked
@@ -240,7 +252,7 @@ class TestBudget:
         house.budget(0)
         answer = await ask(house, **only)
         assert answer.status_code == 402
-        assert "budget" in answer.json()["detail"]
+        assert "google" in answer.json()["detail"]
         assert house.costs == {}
 
     async def test_a_free_provider_can_still_be_named(self, house: House) -> None:
@@ -309,3 +321,33 @@ class TestEstimate:
 
     async def test_an_unknown_personality_has_no_price(self, house: House) -> None:
         assert (await ask(house, self.ESTIMATE, personality="nobody")).status_code == 404
+
+
+class TestProviders:
+    async def test_are_told_with_price_and_health(self, house: House) -> None:
+        house.google.fail_with = ProviderError("google", FailureReason.QUOTA, "used up")
+        await ask(house)
+        answer = await get(house, "/api/providers")
+        assert answer.status_code == 200
+        told = {p["name"]: p for p in answer.json()["providers"]}
+        assert list(told) == ["google", "azure", "piper", "espeak"]
+        google, azure = told["google"], told["azure"]
+        assert (google["languages"], google["usd_per_million_characters"]) == (["en"], 30)
+        assert (google["cloning"], google["speed"], google["pitch"]) == (False, True, False)
+        assert (google["health"]["open"], google["health"]["reason"]) == (False, "quota")
+        assert google["health"]["until"] is not None
+        assert (azure["health"]["open"], azure["health"]["good"]) == (True, 1)
+        assert azure["health"]["first_audio_ms"]["p50"] is not None
+        assert told["piper"]["health"]["first_audio_ms"]["p50"] is None
+
+    async def test_one_tenant_s_refused_keys_are_its_own_trouble(self, house: House) -> None:
+        house.google.fail_with = ProviderError("google", FailureReason.AUTH, "no")
+        await ask(house)
+        mine, theirs = [
+            (await get(house, "/api/providers", tenant=tenant)).json()["providers"][0]["health"]
+            for tenant in ("demo", "other")
+        ]
+        assert (mine["open"], theirs["open"]) == (False, True)
+
+    async def test_need_a_right(self, house: House) -> None:
+        assert (await get(house, "/api/providers", scopes="speech:write")).status_code == 403

@@ -9,7 +9,7 @@
 A sentence is billed from the moment its vendor works on it, heard or not. So a turn that was broken
 off is charged for the sentence that was under way: after silence or garbage, after a time-out, when
 the listener hung up, and for the loser of a race. A turn that the vendor turned away (quota, auth,
-rejected) or that never reached it (unavailable) is charged for what was heard before, and no more.
+rejected) or that never reached it (unavailable) is charged for what came before, and no more.
 Where a vendor is kinder than that, our figure is too high, never too low.
 """
 
@@ -39,21 +39,21 @@ _MILLION: Final = Decimal(1_000_000)
 
 
 def billed_sentences(
-    sentences: Sequence[str], begun: int, *, cut: bool, outcome: Outcome, reason: str | None
+    sentences: Sequence[str], came: int, *, cut: bool, outcome: Outcome, reason: str | None
 ) -> Sequence[str]:
     """Says which sentences of a turn are charged.
 
     Args:
         sentences: What the provider was asked to speak.
-        begun: How many of them were heard, the last one perhaps in part.
-        cut: Whether the last of those broke off: then it is the one that was under way.
+        came: Of how many of them audio came, heard or not; of the last one perhaps in part.
+        cut: Whether that one broke off: then it is the one that was under way.
         outcome: How the turn ended.
         reason: Why, where it was not served to the end.
     """
     broken_off = reason is not None and reason not in _TURNED_AWAY
     if not cut and (broken_off or outcome is Outcome.HEDGE_LOST):
-        return sentences[: begun + 1]
-    return sentences[:begun]
+        return sentences[: came + 1]
+    return sentences[:came]
 
 
 def charge(

@@ -48,6 +48,11 @@ PATIENCE_SECONDS: Final[Mapping[Quality, float]] = MappingProxyType(
 """How long a provider may keep the listener waiting, for its first audio and then for each next
 piece, before the next one is asked."""
 
+FIRST_AUDIO_SECONDS: Final[Mapping[Quality, float]] = MappingProxyType(
+    {Quality.HIGHEST: 3.0, Quality.HIGH: 2.0, Quality.MEDIUM: 1.0, Quality.FAST: 0.5}
+)
+"""How long the first audio may take before the next provider is started beside: a hedge."""
+
 
 def chain_for(
     quality: Quality,

@@ -212,12 +212,17 @@ class AllProvidersFailedError(VoiceGatewayError):
 
     Attributes:
         attempts: What was tried, in order, with the reasons.
+        retry_after_seconds: When the first of those that are left alone is tried again; None when
+            none is.
     """
 
-    def __init__(self, attempts: Sequence[Attempt]) -> None:
+    def __init__(
+        self, attempts: Sequence[Attempt], retry_after_seconds: float | None = None
+    ) -> None:
         tried = ", ".join(f"{a.provider} ({a.reason})" for a in attempts) or "none"
         super().__init__(f"no provider could speak: {tried}")
         self.attempts = tuple(attempts)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class KeySetUnavailableError(VoiceGatewayError):

@@ -31,7 +31,8 @@ class Attempt(BaseModel):
     """Whether it was started beside another one that let its listener wait."""
     reason: str | None = None
     """Why it failed or was passed over: a `FailureReason`, or one of `not_configured`, `language`,
-    `cannot_clone`, `budget`; `cancelled` when the listener hung up; None for who served."""
+    `cannot_clone`, `budget`, `breaker_open` (the detail says why and until when); `cancelled` when
+    the listener hung up; None for who served."""
     detail: str | None = None
     """One sentence for people; never the customer's text."""
     voice: str | None = None
@@ -88,6 +89,8 @@ class Receipt(BaseModel):
     attempts: tuple[Attempt, ...]
     sentences: int
     cache_hits: int = 0
+    hedges: int = 0
+    """How many providers were started beside one that let its listener wait."""
     first_audio_ms: float | None
     total_ms: float
     audio_seconds: float

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CANCELLED: Final = "cancelled"
 _STATIC_REASONS: Final = frozenset({"not_configured", "language", "cannot_clone"})
 """Why a provider is passed over every time: nothing happened that is worth counting."""
-_ASKED: Final = frozenset(Outcome) - {Outcome.PASSED_OVER}
+_ASKED: Final = (Outcome.SERVED, Outcome.FAILED, Outcome.HEDGE_LOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +245,11 @@ def _by_reason(counters: Mapping[str, int], outcome: Outcome) -> dict[str, int]:
 def _percentiles(counters: Mapping[str, int], name: str) -> Percentiles:
     prefix = f"{name}:"
     bins = {int(k.removeprefix(prefix)): n for k, n in counters.items() if k.startswith(prefix)}
+    return percentiles_of(bins)
+
+
+def percentiles_of(bins: Mapping[int, int]) -> Percentiles:
+    """Reads them from bins of `domain/histogram`."""
     return Percentiles(
         p50=percentile(bins, 0.50), p95=percentile(bins, 0.95), p99=percentile(bins, 0.99)
     )

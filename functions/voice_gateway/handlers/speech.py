@@ -35,6 +35,7 @@ from voice_gateway.settings import BrowserSettings
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Mapping
 
+    from pydantic import BaseModel
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from voice_gateway.services.speech import SpeechService
@@ -69,6 +70,7 @@ def create_app(service: SpeechService | None = None) -> Starlette:
             Route("/healthz", _healthz, methods=["GET"]),
             Route("/api/speech", _speak, methods=["POST"]),
             Route("/api/speech/estimate", _estimate, methods=["POST"]),
+            Route("/api/providers", _providers, methods=["GET"]),
             Route("/api/receipts/{request_id}", _receipt, methods=["GET"]),
         ],
         middleware=[
@@ -174,10 +176,12 @@ async def _estimate(request: Request) -> Response:
     tenant = tenant_with(access.Scope.SPEECH_READ, _context(request))
     body = parse_body(SpeechBody, await _read_body(request))
     command = body.command(tenant, _request_id(request), seconds_left=None)
-    estimate = await _service(request).estimate(command)
-    return JSONResponse(
-        estimate.model_dump(mode="json"), headers={REQUEST_ID_HEADER: _request_id(request)}
-    )
+    return _found(await _service(request).estimate(command), request)
+
+
+async def _providers(request: Request) -> Response:
+    tenant = tenant_with(access.Scope.SPEECH_READ, _context(request))
+    return _found(await _service(request).overview(tenant), request)
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
@@ -207,8 +211,12 @@ async def _hung_up(request: Request) -> None:
 async def _receipt(request: Request) -> Response:
     tenant = tenant_with(access.Scope.SPEECH_READ, _context(request))
     receipt = await _service(request).receipt(tenant, request.path_params["request_id"])
+    return _found(receipt, request)
+
+
+def _found(model: BaseModel, request: Request) -> Response:
     return JSONResponse(
-        receipt.model_dump(mode="json"), headers={REQUEST_ID_HEADER: _request_id(request)}
+        model.model_dump(mode="json"), headers={REQUEST_ID_HEADER: _request_id(request)}
     )
 
 

@@ -82,7 +82,10 @@ def within_means(
         for name in request.chain
         if (provider := providers.get(name)) is not None
     }
-    chain = cheapest_first(request.chain, prices)
+    chain = request.chain
+    # With nothing left, the order stays: what the dear ones said before may be heard for nothing.
+    if optimize is Optimize.COST or budget is BudgetState.SOFT:
+        chain = cheapest_first(chain, prices)
     return replace(
         request,
         chain=chain,

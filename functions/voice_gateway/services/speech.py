@@ -28,6 +28,7 @@ from voice_gateway.domain.tiers import Purpose
 from voice_gateway.services.bookkeeping import Bookkeeper
 from voice_gateway.services.mastering import Mastering
 from voice_gateway.services.means import estimate, within_means
+from voice_gateway.services.providers import overview
 from voice_gateway.services.quota import Reserved
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         Clock,
         PersonalityRepository,
         ProviderDirectory,
+        ProviderHealth,
         ReceiptStore,
         SpeechObserver,
         SpeechProvider,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from voice_gateway.services.budgets import BudgetService
     from voice_gateway.services.mastering import MasteredAudio
     from voice_gateway.services.means import Estimate
+    from voice_gateway.services.providers import ProviderList
     from voice_gateway.services.quota import CharacterQuota
 
 
@@ -120,6 +123,7 @@ class SpeechService:
         levels: VoiceLevels,
         observer: SpeechObserver,
         clock: Clock,
+        health: ProviderHealth,
     ) -> None:
         self._personalities = personalities
         self._receipts = receipts
@@ -132,6 +136,7 @@ class SpeechService:
         self._levels = levels
         self._observer = observer
         self._clock = clock
+        self._health = health
         self._saving: set[asyncio.Task[None]] = set()
 
     async def warm_up(self) -> None:
@@ -219,10 +224,16 @@ class SpeechService:
         """
         return estimate(await self._prepare(command), self._providers)
 
+    async def overview(self, tenant_id: str) -> ProviderList:
+        """Tells who can speak here, and how this tenant stands with them."""
+        return await overview(self._providers, self._health, tenant_id)
+
     async def _prepare(self, command: SpeechCommand) -> SpeechRequest:
-        personality, budget = await asyncio.gather(
+        personality, budget, _ = await asyncio.gather(
             asyncio.to_thread(self._personality, command),
             asyncio.to_thread(self._budgets.state, command.tenant_id),
+            # The router asks right after, and finds the answer here.
+            self._health.standings(command.tenant_id),
         )
         request = self._request(command, personality)
         optimize = command.optimize or personality.voice_config.optimize
@@ -381,6 +392,7 @@ class SpeechService:
             complete=spoken == len(request.sentences) and whole,
             attempts=tuple(attempts),
             sentences=len(request.sentences),
+            hedges=sum(a.hedge for a in attempts),
             first_audio_ms=None if first is None else round((first - progress.started) * 1000, 1),
             total_ms=round(total * 1000, 1),
             audio_seconds=round(progress.audio_seconds, 3),
@@ -428,12 +440,12 @@ def _blame(
     if any(a.provider == FLOOR and a.reason == FailureReason.BAD_AUDIO for a in failed):
         # The floor is a library in this process: if it is silent, there is nothing to say.
         return InvalidRequestError("Nobody here can pronounce any of it.", field="text")
-    if failed:
+    if failed or "breaker_open" in reasons:
         return error
     if "budget" in reasons:
+        dear = ", ".join(sorted(request.too_dear))
         return BudgetSpentError(
-            f"{request.chain[0]} costs money, this month's budget is spent, and the request allows "
-            "nobody else."
+            f"This month's budget is spent, and nobody else than {dear} may or can speak this."
         )
     if "language" in reasons:
         asked = ", ".join(request.chain)

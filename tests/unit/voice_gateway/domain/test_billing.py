@@ -15,17 +15,17 @@ FAILED, SERVED = Outcome.FAILED, Outcome.SERVED
 
 
 @pytest.mark.parametrize(
-    ("begun", "cut", "outcome", "reason", "billed"),
+    ("came", "cut", "outcome", "reason", "billed"),
     [
         (3, False, SERVED, None, 3),
-        # Nothing heard: the first sentence was under way, unless the door was closed.
+        # Nothing came: the first sentence was under way, unless the door was closed.
         (0, False, FAILED, "timeout", 1),
         (0, False, FAILED, "bad_audio", 1),
         (0, False, FAILED, "quota", 0),
         (0, False, FAILED, "auth", 0),
         (0, False, FAILED, "rejected", 0),
         (0, False, FAILED, "unavailable", 0),
-        # One heard: the second was under way, or the first itself, where it broke off.
+        # One came: the second was under way, or the first itself, where it broke off.
         (1, False, FAILED, "timeout", 2),
         (1, True, FAILED, "timeout", 1),
         (1, True, FAILED, "unavailable", 1),
@@ -39,9 +39,9 @@ FAILED, SERVED = Outcome.FAILED, Outcome.SERVED
     ],
 )
 def test_what_was_worked_on_is_billed(
-    begun: int, cut: bool, outcome: Outcome, reason: str | None, billed: int
+    came: int, cut: bool, outcome: Outcome, reason: str | None, billed: int
 ) -> None:
-    found = billed_sentences(TEXT, begun, cut=cut, outcome=outcome, reason=reason)
+    found = billed_sentences(TEXT, came, cut=cut, outcome=outcome, reason=reason)
     assert found == TEXT[:billed]
 
 

@@ -8,31 +8,35 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from fakes.clock import FakeClock
 from fakes.providers import ScriptedProvider
-from voice_gateway.adapters.system_clock import SystemClock
+from fakes.routing import routed
+from fakes.virtual_time import VirtualClock
 from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.errors import AllProvidersFailedError, FailureReason, ProviderError
 from voice_gateway.domain.personality import AdvancedSettings
 from voice_gateway.domain.receipt import Outcome
 from voice_gateway.domain.speech import ProviderCapabilities, SpeechRequest
-from voice_gateway.providers.fallback import FallbackProvider
 from voice_gateway.providers.registry import ProviderRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from voice_gateway.domain.speech import SpeechChunk
+    from voice_gateway.providers.fallback import FallbackProvider
 
 TEXT = ("One.", "Two two.", "Three.", "Four.")
 
 
-def router(*providers: ScriptedProvider, patience: float = 0.05) -> FallbackProvider:
-    registry = ProviderRegistry()
-    for provider in providers:
-        registry.register(provider.name, lambda p=provider: p)
-    seconds = dict.fromkeys(Quality, patience)
-    return FallbackProvider(registry, SystemClock(), patience_seconds=seconds)
+PATIENCE = 6.0
+
+
+pytestmark = pytest.mark.virtual_time
+
+
+def router(*providers: ScriptedProvider, **options: object) -> FallbackProvider:
+    registry = ProviderRegistry({p.name: lambda p=p: p for p in providers})  # type: ignore[misc]
+    patience = dict.fromkeys(Quality, PATIENCE)
+    return routed(registry, VirtualClock(), patience_seconds=patience, **options)
 
 
 def request(
@@ -271,7 +275,7 @@ async def test_a_stall_in_the_middle_asks_the_next() -> None:
 
 
 async def test_a_deadline_that_is_over_leaves_no_time() -> None:
-    clock = SystemClock()
+    clock = VirtualClock()
     asked = request(["piper"], deadline=clock.monotonic() - 1)
     with pytest.raises(AllProvidersFailedError):
         await heard(router(ScriptedProvider("piper", hang_at=(0, 0))), asked)
@@ -303,7 +307,7 @@ async def test_hanging_up_cancels_the_provider_and_is_written_down() -> None:
 async def test_cancelling_the_task_cancels_the_provider() -> None:
     provider = ScriptedProvider("piper", hang_at=(0, 1))
     asked = request(["piper"])
-    fallback = router(provider, patience=60)
+    fallback = router(provider)
     begun = asyncio.Event()
 
     async def listen() -> None:
@@ -337,9 +341,23 @@ async def test_counts_what_a_vendor_bills_for_what_was_begun() -> None:
     assert served.cost_usd == 0
 
 
+async def test_what_came_is_billed_although_the_listener_had_gone() -> None:
+    """A provider may be some pieces ahead of its listener: the vendor bills those as well."""
+    priced = ProviderCapabilities(languages=frozenset({"en"}), usd_per_million_characters=16)
+    provider = ScriptedProvider("google", priced, chunks=1, hang_at=(3, 0))
+    asked = request(["google"])
+    async with aclosing(router(provider).synthesize(asked)) as chunks:
+        await anext(chunks)
+        for _ in range(50):  # until it has come as far as it may
+            await asyncio.sleep(0)
+    (attempt,) = asked.journal.attempts
+    assert attempt.sentences == 1
+    assert attempt.characters == sum(map(len, TEXT))
+
+
 async def test_an_unregistered_provider_is_gone_from_the_next_request_on() -> None:
     registry = ProviderRegistry({"piper": lambda: ScriptedProvider("piper")})
-    fallback = FallbackProvider(registry, SystemClock())
+    fallback = routed(registry, VirtualClock())
     await heard(fallback, request(["piper"]))
     registry.unregister("piper")
     with pytest.raises(AllProvidersFailedError, match="not_configured"):
@@ -356,16 +374,14 @@ async def test_a_provider_is_built_once_and_only_when_asked() -> None:
     registry = ProviderRegistry(
         {"piper": lambda: factory("piper"), "google": lambda: factory("google")}
     )
-    fallback = FallbackProvider(registry, SystemClock())
+    fallback = routed(registry, VirtualClock())
     await heard(fallback, request(["piper", "google"]))
     await heard(fallback, request(["piper", "google"]))
     assert built == ["piper"]
 
 
 async def test_a_listener_s_pauses_are_not_the_provider_s_time() -> None:
-    clock = FakeClock()
-    registry = ProviderRegistry({"piper": lambda: ScriptedProvider("piper")})
     asked = request(["piper"])
-    async for _ in FallbackProvider(registry, clock).synthesize(asked):
-        clock.advance(100)
+    async for _ in router(ScriptedProvider("piper")).synthesize(asked):
+        await asyncio.sleep(100)
     assert asked.journal.attempts[0].elapsed_ms == 0
