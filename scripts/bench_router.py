@@ -68,7 +68,8 @@ _START_SECONDS: Final = 120.0
 def tone() -> NDArray[np.float32]:
     """Half a second, mono float32."""
     turns = np.arange(RATE // 2, dtype=np.float32) * np.float32(220 / RATE)
-    return np.float32(0.3) * np.sin(np.float32(2 * np.pi) * turns)
+    wave: NDArray[np.float32] = np.float32(0.3) * np.sin(np.float32(2 * np.pi) * turns)
+    return wave
 
 
 class OpenAiSpeech:

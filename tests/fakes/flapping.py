@@ -183,6 +183,7 @@ class Crowd:
             budgets=BudgetService(FakeBudgets(), self.receipts, clock),
             router=self.router,
             providers=registry,
+            health=self.router.health,
             encoders=audio_encoder,
             levels=FakeVoiceLevels(**{f":{p.name}:tone": -16.0 for p in self.providers}),
             observer=RecordingObserver(),
