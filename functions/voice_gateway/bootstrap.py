@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
     from voice_gateway.adapters.redis_connection import RedisConnection
-    from voice_gateway.ports import ProviderHealth, ReceiptStore, SpeechProvider, VoiceShifter
+    from voice_gateway.ports import (
+        AudioCache,
+        ProviderHealth,
+        ReceiptStore,
+        SpeechProvider,
+        VoiceShifter,
+    )
     from voice_gateway.providers.registry import ProviderRegistry
     from voice_gateway.services.api_keys import ApiKeyService
     from voice_gateway.services.authorization import AuthorizationService
@@ -109,6 +115,7 @@ def speech_service() -> SpeechService:
     from voice_gateway.adapters.redis_levels import RedisVoiceLevels
     from voice_gateway.adapters.shared_hedges import SharedHedges
     from voice_gateway.observability import SpeechTelemetry
+    from voice_gateway.providers.cached import CachedProvider
     from voice_gateway.providers.fallback import FallbackProvider
     from voice_gateway.services.quota import CharacterQuota
     from voice_gateway.services.speech import SpeechService
@@ -120,12 +127,13 @@ def speech_service() -> SpeechService:
     registry = provider_registry(settings)
     health = provider_health(settings.redis_url)
     hedges = SharedHedges(redis_connection(settings.redis_url), settings.hedge_percent)
+    router = FallbackProvider(registry, clock, health=health, hedges=hedges)
     return SpeechService(
         personalities=DynamoPersonalities(table, clock),
         receipts=receipt_store(settings),
         budgets=budget_service(settings),
         quota=CharacterQuota(DynamoTenants(table), DynamoUsage(table), clock),
-        router=FallbackProvider(registry, clock, health=health, hedges=hedges),
+        router=CachedProvider(router, registry, audio_cache(settings.redis_url), clock),
         providers=registry,
         encoders=audio_encoder,
         levels=RedisVoiceLevels(redis_connection(settings.redis_url)),
@@ -133,6 +141,14 @@ def speech_service() -> SpeechService:
         clock=clock,
         health=health,
     )
+
+
+@cache
+def audio_cache(redis_url: str) -> AudioCache:
+    """Where spoken sentences are kept; without Redis, nowhere."""
+    from voice_gateway.adapters.redis_audio_cache import RedisAudioCache
+
+    return RedisAudioCache(redis_connection(redis_url), SystemClock())
 
 
 def provider_registry(settings: SpeechSettings) -> ProviderRegistry:

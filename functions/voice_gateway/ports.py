@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from voice_gateway.domain.access import ApiKey
     from voice_gateway.domain.audio import AudioFormat
+    from voice_gateway.domain.audio_cache import CachedSentence, Claim, Lookup, SentenceKey
     from voice_gateway.domain.budget import Budget
     from voice_gateway.domain.health import Failure, Heard, ProviderReport, Standing
     from voice_gateway.domain.idempotency import OnceOnly
@@ -172,6 +173,56 @@ class VoiceShifter(Protocol):
 
         Returns:
             Shape [n / speed], rounded.
+        """
+        ...
+
+
+class AudioCache(Protocol):
+    """Keeps sentences that were spoken, and sees to it that callers at once have them spoken once.
+
+    Only `purge` raises: without the cache everything goes on, and takes longer.
+    """
+
+    async def look_up(self, keys: Sequence[SentenceKey]) -> list[Lookup | Claim]:
+        """Tells of each sentence whether it is there, and claims those that nobody is speaking."""
+        ...
+
+    async def fetch(self, key: SentenceKey) -> CachedSentence | None:
+        """Returns a sentence, or None when it is there no more."""
+        ...
+
+    async def wait_for(self, key: SentenceKey, seconds: float) -> CachedSentence | None:
+        """Waits for what somebody else is speaking.
+
+        Returns:
+            The sentence; None when they gave up or died, or took longer.
+        """
+        ...
+
+    async def keep(self, key: SentenceKey, sentence: CachedSentence, claim: Claim | None) -> None:
+        """Keeps a sentence for a day, and ends the claim; one that was lost keeps nothing."""
+        ...
+
+    async def renew(self, claims: Sequence[Claim]) -> None:
+        """Says that these sentences are still being spoken."""
+        ...
+
+    async def give_up(self, claims: Sequence[Claim]) -> None:
+        """Lets somebody else speak them."""
+        ...
+
+    async def purge(
+        self, tenant_id: str, *, personality_id: str | None = None, sample_hash: str | None = None
+    ) -> int:
+        """Forgets a tenant's audio: all of it, or what one personality spoke, or one sample's.
+
+        What is being spoken at this moment is not kept either.
+
+        Returns:
+            How many sentences there were.
+
+        Raises:
+            StorageUnavailableError: The cache did not answer; nothing can be said of what is left.
         """
         ...
 

@@ -7,6 +7,7 @@ import pytest
 
 from fakes.clock import FakeClock
 from fakes.levels import FakeVoiceLevels
+from voice_gateway.adapters import redis_connection
 from voice_gateway.adapters.redis_connection import RedisConnection
 from voice_gateway.adapters.redis_levels import RedisVoiceLevels
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from voice_gateway.ports import VoiceLevels
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis is not away because this machine has other things to do."""
+    monkeypatch.setattr(redis_connection, "ANSWER_SECONDS", 10.0)
+    monkeypatch.setattr(redis_connection, "CONNECT_SECONDS", 10.0)
 
 
 @asynccontextmanager

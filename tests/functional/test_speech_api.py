@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from fakes.audio_cache import FakeAudioCache
 from fakes.budgets import FakeBudgets
 from fakes.clock import FakeClock
 from fakes.levels import FakeVoiceLevels
@@ -32,6 +33,7 @@ from voice_gateway.domain.personality import Personality, VoiceConfig
 from voice_gateway.domain.speech import ProviderCapabilities
 from voice_gateway.domain.tiers import Overrides, Plan, Tier
 from voice_gateway.handlers.speech import BrokenOffError, create_app
+from voice_gateway.providers.cached import CachedProvider
 from voice_gateway.providers.registry import ProviderRegistry
 from voice_gateway.services.budgets import BudgetService
 from voice_gateway.services.quota import CharacterQuota
@@ -73,6 +75,7 @@ class House:
         self.tenants = FakeTenants(Plan(tier=Tier.PRO))
         self.usage = FakeUsage()
         registry = ProviderRegistry({"piper": lambda: self.piper, "espeak": lambda: self.floor})
+        self.cache = FakeAudioCache()
         self.budgets = FakeBudgets()
         router = routed(registry, SystemClock())
         self.service = SpeechService(
@@ -80,7 +83,7 @@ class House:
             receipts=self.receipts,
             budgets=BudgetService(self.budgets, self.receipts, FakeClock()),
             quota=CharacterQuota(self.tenants, self.usage, FakeClock()),
-            router=router,
+            router=CachedProvider(router, registry, self.cache, SystemClock()),
             providers=registry,
             encoders=audio_encoder,
             levels=FakeVoiceLevels(),
@@ -742,3 +745,59 @@ async def test_without_the_meter_nobody_speaks(client: httpx.AsyncClient, house:
     answer = await client.post(SPEAK, json={"text": "Hi.", "personality": "marcel"})
     assert answer.status_code == 503
     assert house.piper.asked == []
+
+
+class TestCache:
+    async def test_the_second_time_it_is_there_and_the_receipt_says_so(
+        self, client: httpx.AsyncClient, house: House
+    ) -> None:
+        house.piper.seconds = 1.0
+        house.piper.capabilities = ProviderCapabilities(
+            languages=frozenset({"en"}), usd_per_million_characters=10.0
+        )
+        body = {"text": "Hi. How are you?", "personality": "marcel", "format": "pcm"}
+        texts = ("Hi. How are you?", "Hi. How are you?", "Hi. Fine, and you?")
+        answers = [await client.post(SPEAK, json={**body, "text": text}) for text in texts]
+        receipts = [receipt.model_dump(mode="json") for _, receipt in house.observer.receipts]
+        assert [r["cache_hits"] for r in receipts] == [0, 2, 1]
+        assert [r["cost_saved_usd"] for r in receipts] == pytest.approx([0, 150e-6, 30e-6])
+        assert [r["cost_usd"] for r in receipts] == pytest.approx([150e-6, 0, 140e-6])
+        assert all(r["complete"] and not r["substituted"] for r in receipts)
+        assert [a["outcome"] for a in receipts[2]["attempts"]] == ["cached", "served"]
+        assert receipts[2]["served"] == [
+            {"provider": "piper", "voice": "budtender/marcel", "sentences": 2}
+        ]
+        first, second = (np.frombuffer(a.content, "<i2").astype(float) for a in answers[:2])
+        assert first.size == second.size
+        # The voice's gain was guessed the first time, as in every answer that short.
+        assert np.abs(first - second).max() < 400
+
+    async def test_the_same_master_serves_every_format(
+        self, client: httpx.AsyncClient, house: House
+    ) -> None:
+        house.piper.seconds = 1.0
+        for audio_format in ("wav", "mp3", "flac", "mulaw"):
+            body = {"text": "Hi.", "personality": "marcel", "format": audio_format}
+            answer = await client.post(SPEAK, json={**body, "channels": 2})
+            assert answer.status_code == 200
+        assert len(house.piper.asked) == 1
+
+    async def test_changed_settings_are_heard(
+        self, client: httpx.AsyncClient, house: House
+    ) -> None:
+        house.piper.seconds = 1.0
+        body = {"text": "Hi.", "personality": "marcel"}
+        for more in ({}, {"speed": 1.2}, {"advanced": {"alpha": 0.9}}, {"language": "en-gb"}):
+            assert (await client.post(SPEAK, json={**body, **more})).status_code == 200
+        assert len(house.piper.asked) == 4
+
+
+async def test_the_telephone_gets_what_it_speaks(client: httpx.AsyncClient, house: House) -> None:
+    body = {"text": "Hi.", "personality": "marcel", "format": "mulaw"}
+    answer = await client.post(SPEAK, json=body)
+    assert answer.headers["content-type"] == "audio/basic"
+    assert len(answer.content) == pytest.approx(0.2 * 8000, abs=0.1 * 8000)
+    assert house.observer.receipts[-1][1].sample_rate == 8000
+    stereo = await client.post(SPEAK, json={**body, "sample_rate": 16_000, "channels": 2})
+    assert stereo.headers["content-type"] == "audio/PCMU; rate=16000; channels=2"
+    assert fields(await client.post(SPEAK, json={**body, "channels": 3})) == {"channels"}

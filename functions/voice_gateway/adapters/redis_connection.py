@@ -43,6 +43,11 @@ class RedisConnection:
         self._client: Redis | None = None
         self._away_until = 0.0
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is one at all, away or not."""
+        return bool(self._url)
+
     async def call(self, work: Callable[[Redis], Awaitable[_T]]) -> _T:
         """Does something with it.
 

@@ -16,6 +16,8 @@ class Outcome(StrEnum):
     SERVED = "served"
     FAILED = "failed"
     PASSED_OVER = "passed_over"
+    CACHED = "cached"
+    """Its audio was kept from another time: nobody was asked, and nothing is billed."""
     HEDGE_LOST = "hedge_lost"
     """Two worked side by side, and the other one was heard first."""
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
+SHAPING_VERSION: Final = 1
+"""Changes with whatever changes the outcome: cached audio of another version is not found."""
 FIRST_WINDOW_SECONDS: Final = 0.36
 SURROUNDINGS_SECONDS: Final = 0.12
 """What a change sees beyond its window, on each side: one block of the stretching library."""

@@ -58,6 +58,10 @@ class SpeechRequest:
     advanced: AdvancedSettings = field(default_factory=AdvancedSettings)
     sample_path: str | None = None
     """The voice sample to clone, where a provider can."""
+    sample_hash: str | None = None
+    """SHA-256 of that sample: which version of the voice it is."""
+    personality_id: str = ""
+    """Who speaks: what is kept of it is purged with it."""
     strict: bool = False
     """Fail rather than substitute."""
     deadline: float | None = None
@@ -101,6 +105,8 @@ class ProviderCapabilities:
     """Where prices differ: a voice's name → USD per million characters."""
     billed_characters: Callable[[str], int] = len
     """How many characters of a sentence are paid for."""
+    version: str = "1"
+    """Of engine and model: audio of another one is not taken from the cache."""
 
     def price(self, voice: str | None) -> float:
         """Returns USD per million characters in this voice; None for the one it chooses itself."""
@@ -111,3 +117,25 @@ class ProviderCapabilities:
     def speaks(self, language: str) -> bool:
         """Tells whether the language of a BCP 47 tag is spoken, whatever its region."""
         return primary(language) in self.languages
+
+    def lacks(self, request: SpeechRequest) -> set[str]:
+        """Names the settings of a request that it has no way to apply."""
+        missing = {
+            "pitch": request.pitch != 0 and not self.pitch,
+            "speed": request.speed != 1 and not self.speed,
+            "advanced": request.advanced != AdvancedSettings() and not self.advanced,
+            "sample_path": request.sample_path is not None and not self.cloning,
+        }
+        return {name for name, is_missing in missing.items() if is_missing}
+
+
+def is_voice(spoken: str | None, asked: str | None) -> bool:
+    """Tells whether the voice that spoke is the one asked for, as far as that was said.
+
+    Names are `voice` or `voice/speaker`; a speaker may be asked for by number and is named by name.
+    """
+    if asked is None or spoken is None:
+        return True
+    voice, _, speaker = asked.lower().partition("/")
+    spoken_voice, _, spoken_speaker = spoken.lower().partition("/")
+    return voice == spoken_voice and (not speaker or speaker.isdigit() or speaker == spoken_speaker)

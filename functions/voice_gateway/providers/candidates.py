@@ -96,13 +96,19 @@ class Candidates:
         return None if name == FLOOR else self._standings.get(name)
 
     def _unsuited(self, provider: SpeechProvider | None) -> str | None:
-        request = self._request
-        if provider is None:
-            return "not_configured"
-        if not provider.capabilities.speaks(request.language):
-            return "language"
-        if request.strict and request.sample_path is not None and not provider.capabilities.cloning:
-            return "cannot_clone"
-        if provider.name in request.too_dear:
+        if (reason := unsuited(provider, self._request)) is not None:
+            return reason
+        if provider is not None and provider.name in self._request.too_dear:
             return "budget"
         return None
+
+
+def unsuited(provider: SpeechProvider | None, request: SpeechRequest) -> str | None:
+    """Says why a provider cannot speak a request, whatever it costs; None if it can."""
+    if provider is None:
+        return "not_configured"
+    if not provider.capabilities.speaks(request.language):
+        return "language"
+    if request.strict and request.sample_path is not None and not provider.capabilities.cloning:
+        return "cannot_clone"
+    return None

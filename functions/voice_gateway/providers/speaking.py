@@ -124,14 +124,7 @@ class Speaking:
         """Says which settings of the request whoever spoke could not follow."""
         if self.turn.next_unspoken == self.turn.first:
             return set()
-        can, request = self.provider.capabilities, self._request
-        lacking = {
-            "pitch": request.pitch != 0 and not can.pitch,
-            "speed": request.speed != 1 and not can.speed,
-            "advanced": request.advanced != type(request.advanced)() and not can.advanced,
-            "sample_path": request.sample_path is not None and not can.cloning,
-        }
-        return self._journal.not_applied | {name for name, lacks in lacking.items() if lacks}
+        return self._journal.not_applied | self.provider.capabilities.lacks(self._request)
 
     async def _speak(self) -> None:
         try:

@@ -22,7 +22,7 @@ from voice_gateway.domain.errors import (
 from voice_gateway.domain.language import primary
 from voice_gateway.domain.money import FREE
 from voice_gateway.domain.receipt import Asked, Outcome, Receipt, Served
-from voice_gateway.domain.speech import SpeechRequest
+from voice_gateway.domain.speech import SpeechRequest, is_voice
 from voice_gateway.domain.text import split_sentences
 from voice_gateway.domain.tiers import Purpose
 from voice_gateway.services.bookkeeping import Bookkeeper
@@ -257,6 +257,7 @@ class SpeechService:
             deadline = self._clock.monotonic() + command.seconds_left
         return SpeechRequest(
             tenant_id=command.tenant_id,
+            personality_id=personality.id,
             sentences=sentences,
             language=language,
             chain=chain_for(
@@ -386,7 +387,7 @@ class SpeechService:
             asked=asked,
             served=served,
             substituted=any(
-                turn.provider != asked.provider or not _is_voice(turn.voice, asked.voice)
+                turn.provider != asked.provider or not is_voice(turn.voice, asked.voice)
                 for turn in served
             ),
             complete=spoken == len(request.sentences) and whole,
@@ -402,6 +403,7 @@ class SpeechService:
             characters=sum(map(len, request.sentences)),
             purpose=command.purpose.value,
             characters_counted=sum(map(len, request.sentences[:spoken])),
+            cache_hits=sum(a.sentences for a in attempts if a.outcome is Outcome.CACHED),
             cost_usd=sum((a.cost_usd for a in attempts), FREE),
             cost_saved_usd=sum((a.cost_saved_usd for a in attempts), FREE),
             budget=request.budget,
@@ -410,18 +412,6 @@ class SpeechService:
             sample_rate=command.sample_rate,
             channels=command.channels,
         )
-
-
-def _is_voice(spoken: str | None, asked: str | None) -> bool:
-    """Tells whether the voice that spoke is the one asked for, as far as that was said.
-
-    Names are `voice` or `voice/speaker`; a speaker may be asked for by number and is named by name.
-    """
-    if asked is None or spoken is None:
-        return True
-    voice, _, speaker = asked.lower().partition("/")
-    spoken_voice, _, spoken_speaker = spoken.lower().partition("/")
-    return voice == spoken_voice and (not speaker or speaker.isdigit() or speaker == spoken_speaker)
 
 
 async def _resume(first: bytes, stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
