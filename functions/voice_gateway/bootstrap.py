@@ -89,6 +89,7 @@ def speech_service() -> SpeechService:
         budgets=budget_service(settings),
         router=CachedProvider(router, registry, audio_cache(settings.redis_url), clock),
         providers=registry,
+        cache=audio_cache(settings.redis_url),
         encoders=audio_encoder,
         levels=RedisVoiceLevels(redis_connection(settings.redis_url)),
         observer=SpeechTelemetry(),

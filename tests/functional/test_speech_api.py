@@ -75,6 +75,7 @@ class House:
             budgets=BudgetService(self.budgets, self.receipts, FakeClock()),
             router=CachedProvider(router, registry, self.cache, SystemClock()),
             providers=registry,
+            cache=self.cache,
             encoders=audio_encoder,
             levels=FakeVoiceLevels(),
             observer=self.observer,

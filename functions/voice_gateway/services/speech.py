@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from voice_gateway.domain.chain import Quality
     from voice_gateway.domain.personality import AdvancedSettings, Personality
     from voice_gateway.ports import (
+        AudioCache,
         AudioEncoderFactory,
         Clock,
         PersonalityRepository,
@@ -114,6 +115,7 @@ class SpeechService:
         budgets: BudgetService,
         router: SpeechProvider,
         providers: ProviderDirectory,
+        cache: AudioCache,
         encoders: AudioEncoderFactory,
         levels: VoiceLevels,
         observer: SpeechObserver,
@@ -126,6 +128,7 @@ class SpeechService:
         self._budgets = budgets
         self._router = router
         self._providers = providers
+        self._cache = cache
         self._encoders = encoders
         self._levels = levels
         self._observer = observer
@@ -199,7 +202,7 @@ class SpeechService:
             NotFoundError: The tenant has no such personality.
             StorageUnavailableError: The table did not answer.
         """
-        return estimate(await self._prepare(command), self._providers)
+        return await estimate(await self._prepare(command), self._providers, self._cache)
 
     async def overview(self, tenant_id: str) -> ProviderList:
         """Tells who can speak here, and how this tenant stands with them."""
