@@ -230,6 +230,7 @@ def vendor() -> web.Application:
 
 def ours() -> Starlette:
     """Our speech app, which uvicorn runs; see `voice_gateway.handlers.speech.create_app`."""
+    from fakes.audio_cache import FakeAudioCache
     from fakes.budgets import FakeBudgets
     from fakes.levels import FakeVoiceLevels
     from fakes.observer import RecordingObserver
@@ -270,6 +271,7 @@ def ours() -> Starlette:
                 registry, clock, health=health, hedges=SharedHedges(connection, 5)
             ),
             providers=registry,
+            cache=FakeAudioCache(),
             encoders=audio_encoder,
             # A voice is measured once; from then on its level is known.
             levels=FakeVoiceLevels(**{f":{speech.name}:alloy": -20.0}),

@@ -135,6 +135,7 @@ def speech_service() -> SpeechService:
         quota=CharacterQuota(DynamoTenants(table), DynamoUsage(table), clock),
         router=CachedProvider(router, registry, audio_cache(settings.redis_url), clock),
         providers=registry,
+        cache=audio_cache(settings.redis_url),
         encoders=audio_encoder,
         levels=RedisVoiceLevels(redis_connection(settings.redis_url)),
         observer=SpeechTelemetry(),

@@ -115,7 +115,7 @@ class SpeechTelemetry:
 def _count_attempts(attempts: Sequence[Attempt]) -> None:
     """What each provider that was asked did and cost; never by tenant, of whom there are many."""
     for attempt in attempts:
-        if attempt.outcome is Outcome.PASSED_OVER:
+        if attempt.outcome in (Outcome.PASSED_OVER, Outcome.CACHED):
             continue
         figures = _figures(provider=attempt.provider)
         figures.add_metric("Attempts", MetricUnit.Count, 1)

@@ -187,6 +187,10 @@ class AudioCache(Protocol):
         """Tells of each sentence whether it is there, and claims those that nobody is speaking."""
         ...
 
+    async def holds(self, keys: Sequence[SentenceKey]) -> list[bool]:
+        """Tells of each sentence whether it is there, and claims none."""
+        ...
+
     async def fetch(self, key: SentenceKey) -> CachedSentence | None:
         """Returns a sentence, or None when it is there no more."""
         ...

@@ -68,6 +68,13 @@ async def claimed(cache: AudioCache, key: SentenceKey) -> Claim:
     return found
 
 
+async def test_a_look_claims_nothing(cache: AudioCache) -> None:
+    await kept(cache, KEY)
+    assert await cache.holds([OTHER, KEY]) == [False, True]
+    assert await cache.holds([]) == []
+    await claimed(cache, OTHER)
+
+
 async def test_what_is_kept_comes_back_as_it_was(cache: AudioCache) -> None:
     noise = np.random.default_rng(1).uniform(-1, 1, 22_050).astype(np.float32)
     claim = await claimed(cache, KEY)
@@ -238,6 +245,7 @@ class TestRedis:
             claim = await claimed(cache, KEY)
             own_redis.stop()
             assert await cache.look_up([KEY, OTHER]) == [Lookup.UNKNOWN] * 2
+            assert await cache.holds([KEY, OTHER]) == [False] * 2
             assert await cache.fetch(KEY) is None
             assert await cache.wait_for(KEY, 5) is None
             await cache.keep(KEY, sentence(), claim)

@@ -33,6 +33,11 @@ class FakeAudioCache:
             return [Lookup.UNKNOWN] * len(keys)
         return [self._look_up(key) for key in keys]
 
+    async def holds(self, keys: Sequence[SentenceKey]) -> list[bool]:
+        """Looks."""
+        self.calls["holds"] += 1
+        return [not self.away and key in self.kept for key in keys]
+
     async def fetch(self, key: SentenceKey) -> CachedSentence | None:
         """Returns what is kept."""
         self.calls["fetch"] += 1

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import soundfile
 
+from fakes.audio_cache import FakeAudioCache
 from fakes.budgets import FakeBudgets
 from fakes.levels import FakeVoiceLevels
 from fakes.observer import RecordingObserver
@@ -188,6 +189,7 @@ class Crowd:
             quota=CharacterQuota(FakeTenants(Plan(tier=Tier.ENTERPRISE)), FakeUsage(), clock),
             router=self.router,
             providers=registry,
+            cache=FakeAudioCache(),
             health=self.router.health,
             encoders=audio_encoder,
             levels=FakeVoiceLevels(**{f":{p.name}:tone": -16.0 for p in self.providers}),

@@ -17,6 +17,7 @@ import pytest
 import layout
 import template
 from fakes.api_keys import FakeApiKeys
+from fakes.audio_cache import FakeAudioCache
 from fakes.authorizations import RecordingAuthorizations
 from fakes.budgets import FakeBudgets
 from fakes.clock import FakeClock
@@ -165,6 +166,7 @@ class House:
             router=router,
             health=router.health,
             providers=registry,
+            cache=FakeAudioCache(),
             encoders=audio_encoder,
             levels=FakeVoiceLevels(),
             observer=RecordingObserver(),

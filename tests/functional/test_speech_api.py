@@ -85,6 +85,7 @@ class House:
             quota=CharacterQuota(self.tenants, self.usage, FakeClock()),
             router=CachedProvider(router, registry, self.cache, SystemClock()),
             providers=registry,
+            cache=self.cache,
             encoders=audio_encoder,
             levels=FakeVoiceLevels(),
             observer=self.observer,

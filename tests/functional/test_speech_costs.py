@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from fakes.audio_cache import FakeAudioCache
 from fakes.budgets import FakeBudgets
 from fakes.clock import FakeClock
 from fakes.levels import FakeVoiceLevels
@@ -28,6 +29,7 @@ from voice_gateway.domain.personality import Personality, VoiceConfig
 from voice_gateway.domain.speech import ProviderCapabilities
 from voice_gateway.domain.tiers import Plan, Tier
 from voice_gateway.handlers.speech import create_app
+from voice_gateway.providers.cached import CachedProvider
 from voice_gateway.providers.registry import ProviderRegistry
 from voice_gateway.services.budgets import BudgetService
 from voice_gateway.services.quota import CharacterQuota
@@ -51,7 +53,7 @@ def provider(name: str, usd_per_million: float = 0) -> ScriptedProvider:
 class House:
     """A dear provider, a cheap one, our own, and the floor."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cached: bool = False) -> None:
         self.google = provider("google", 30)
         self.azure = provider("azure", 16)
         self.piper = provider("piper")
@@ -74,13 +76,16 @@ class House:
         self.budgets = FakeBudgets()
         self.observer = RecordingObserver()
         router = routed(registry, SystemClock())
+        self.cache = FakeAudioCache()
+        behind = CachedProvider(router, registry, self.cache, SystemClock())
         service = SpeechService(
             personalities=self.personalities,
             receipts=self.receipts,
             budgets=BudgetService(self.budgets, self.receipts, FakeClock()),
             quota=CharacterQuota(FakeTenants(Plan(tier=Tier.PRO)), FakeUsage(), FakeClock()),
-            router=router,
+            router=behind if cached else router,
             providers=registry,
+            cache=self.cache,
             encoders=audio_encoder,
             levels=FakeVoiceLevels(),
             observer=self.observer,
@@ -255,6 +260,18 @@ class TestBudget:
         assert "google" in answer.json()["detail"]
         assert house.costs == {}
 
+    async def test_wholly_spent_what_was_spoken_before_is_heard_still(self) -> None:
+        house = House(cached=True)
+        house.budget(0.0003)  # less than the text costs once
+        async with house.app.router.lifespan_context(house.app):
+            assert (await ask(house)).headers["x-speech-budget"] == "within"
+            again = await ask(house, provider="google")
+            assert (again.status_code, again.headers["x-speech-budget"]) == (200, "hard")
+            assert receipt_of(house, again)["cost_usd"] == 0
+            other = await ask(house, text="Three.")
+            assert other.headers["x-speech-provider"] == "espeak"
+            assert len(house.google.asked) == 1
+
     async def test_a_free_provider_can_still_be_named(self, house: House) -> None:
         house.budget(0)
         answer = await ask(house, provider="piper", strict=True)
@@ -306,6 +323,19 @@ class TestEstimate:
         estimate = (await ask(house, self.ESTIMATE)).json()
         receipt = receipt_of(house, await ask(house))
         assert receipt["cost_usd"] == estimate["cost_usd"]
+
+    async def test_what_was_spoken_before_costs_nothing(self) -> None:
+        house = House(cached=True)
+        async with house.app.router.lifespan_context(house.app):
+            await ask(house, text="One.")
+            google = (await ask(house, self.ESTIMATE)).json()["providers"][0]
+            assert (google["characters"], google["cached_characters"]) == (12, 4)
+            assert (google["cost_usd"], google["cost_saved_usd"]) == (0.00024, 0.00012)
+            receipt = receipt_of(house, await ask(house))
+            assert (receipt["cost_usd"], receipt["cost_saved_usd"]) == (0.00024, 0.00012)
+            month = house.receipts.month("demo", MONTH)
+            assert month.total.cost_saved_usd == Decimal("0.00012")
+            assert month.providers["google"].cost_usd == Decimal("0.00036")
 
     async def test_follows_the_budget(self, house: House) -> None:
         house.budget(0)

@@ -132,6 +132,20 @@ class RedisAudioCache:
             known.get(token) or Claim(key, token) for key, token in zip(keys, found, strict=True)
         ]
 
+    async def holds(self, keys: Sequence[SentenceKey]) -> list[bool]:
+        """Looks without claiming, in one round trip; see the port."""
+
+        async def ask(redis: Redis) -> list[Any]:
+            pipeline = redis.pipeline(transaction=False)
+            for key in keys:
+                pipeline.exists(_name("e", key))
+            return await pipeline.execute()
+
+        try:
+            return [bool(found) for found in await self._connection.call(ask)]
+        except SharedStateUnavailableError:
+            return [False] * len(keys)
+
     async def fetch(self, key: SentenceKey) -> CachedSentence | None:
         """Reads one; see the port."""
         try:

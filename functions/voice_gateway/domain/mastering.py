@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from voice_gateway.domain.samples.loudness import integrated_loudness
 from voice_gateway.domain.samples.signal import SILENT_DB
@@ -28,6 +28,7 @@ _SHORTEST_SECONDS: Final = 0.5
 _EDGE_SECONDS: Final = 0.005
 _LOOK_AHEAD_SECONDS: Final = 0.005
 _RELEASE_SECONDS: Final = 0.1
+_BIT: Final = 2048
 _HALF_TAPS: Final = 8
 _PHASES: Final = (0.25, 0.5, 0.75)
 
@@ -104,6 +105,15 @@ class Limiter:
 
     def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Takes the next samples; returns those that are ready."""
+        # Bit by bit, since most bits of speech are far below the ceiling.
+        bits = [samples[i : i + _BIT] for i in range(0, samples.size, _BIT)]
+        return np.concatenate([self._push(bit) for bit in bits]) if bits else samples
+
+    def finish(self) -> NDArray[np.float32]:
+        """Returns the samples that are still held."""
+        return self.push(np.zeros(self._ahead + _HALF_TAPS, dtype=np.float32))
+
+    def _push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         held = np.concatenate((self._input, samples))
         count = max(0, held.size - 2 * _HALF_TAPS - self._ahead)
         self._input = held[count:]
@@ -117,22 +127,29 @@ class Limiter:
         self._skipped += skipped
         return ready[skipped:]
 
-    def finish(self) -> NDArray[np.float32]:
-        """Returns the samples that are still held."""
-        return self.push(np.zeros(self._ahead + _HALF_TAPS, dtype=np.float32))
-
     def _turned_down(self, needed: NDArray[np.floating]) -> NDArray[np.floating]:
         """Smooths the gains that are needed, so that none is ever exceeded.
 
         The least of what lies ahead, rising no faster than the release, averaged over as long as it
         looks ahead. For gains of [n], as many fewer as it looks ahead.
         """
-        lowest = sliding_window_view(needed, self._ahead + 1).min(axis=1)
+        lowest = _least_ahead(needed, self._ahead)
         slope = self._release * np.arange(1, lowest.size + 1)
         gains = slope + np.minimum(np.minimum.accumulate(lowest - slope), self._gains[-1])
         history = np.concatenate((self._gains, gains))
         self._gains = history[lowest.size :]
-        return np.convolve(history, np.full(self._ahead + 1, 1 / (self._ahead + 1)), mode="valid")
+        sums = np.concatenate(([0.0], np.cumsum(history)))
+        return (sums[self._ahead + 1 :] - sums[: -self._ahead - 1]) / (self._ahead + 1)
+
+
+def _least_ahead(values: NDArray[np.floating], ahead: int) -> NDArray[np.floating]:
+    """Returns the least of each value and the `ahead` after it; shape [n − ahead]."""
+    reach = 0
+    while reach < ahead:
+        step = min(reach + 1, ahead - reach)
+        values = np.minimum(values[:-step], values[step:])
+        reach += step
+    return values
 
 
 def _peaks(samples: NDArray[np.float32]) -> NDArray[np.floating]:
@@ -142,10 +159,16 @@ def _peaks(samples: NDArray[np.float32]) -> NDArray[np.floating]:
     """
     at = samples[_HALF_TAPS:-_HALF_TAPS]
     peaks = np.abs(at)
-    taps = np.arange(1 - _HALF_TAPS, _HALF_TAPS + 1)
-    for phase in _PHASES:
-        distance = phase - taps
-        weights = np.sinc(distance) * np.cos(np.pi * distance / (2 * _HALF_TAPS + 1)) ** 2
-        between = np.convolve(samples, weights[::-1], mode="valid")
+    for weights in _between_samples():
+        between = np.convolve(samples, weights, mode="valid")
         peaks = np.maximum(peaks, np.abs(between[1 : 1 + at.size]))
     return peaks
+
+
+@cache
+def _between_samples() -> tuple[NDArray[np.float32], ...]:
+    """Returns what `np.convolve` interpolates with: a windowed sinc for each phase."""
+    taps = np.arange(_HALF_TAPS, -_HALF_TAPS, -1)
+    distances = (phase - taps for phase in _PHASES)
+    window = np.pi / (2 * _HALF_TAPS + 1)
+    return tuple((np.sinc(d) * np.cos(window * d) ** 2).astype(np.float32) for d in distances)

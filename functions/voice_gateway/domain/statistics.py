@@ -91,6 +91,8 @@ class ProviderFigures(BaseModel):
     served: int
     failures: dict[str, int]
     """By reason."""
+    cache_hits: int
+    """Sentences of its own that it did not have to speak again."""
     passed_over: dict[str, int]
     """By reason, where it could have spoken: an open breaker, the budget."""
     hedges: int
@@ -189,6 +191,8 @@ def _of_attempt(attempt: Attempt) -> Counter[str]:
     counters: Counter[str] = Counter({attempt.outcome.value: 1})
     if attempt.reason is not None:
         counters[f"{attempt.outcome.value}:{attempt.reason}"] = 1
+    if attempt.outcome is Outcome.CACHED:
+        counters["cache_hits"] = attempt.sentences
     counters["hedges"] = int(attempt.hedge)
     counters["characters"] = attempt.characters
     counters["micro_usd"] = to_micro(attempt.cost_usd)
@@ -226,6 +230,7 @@ def _provider_figures(counters: Counter[str]) -> ProviderFigures:
         requests=sum(counters[outcome.value] for outcome in _ASKED),
         served=counters[Outcome.SERVED.value],
         failures=_by_reason(counters, Outcome.FAILED),
+        cache_hits=counters["cache_hits"],
         passed_over=_by_reason(counters, Outcome.PASSED_OVER),
         hedges=counters["hedges"],
         races_lost=counters[Outcome.HEDGE_LOST.value],

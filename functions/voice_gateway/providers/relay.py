@@ -31,7 +31,7 @@ class Relay:
       permits: the next one starts beside it. Whoever is heard first goes on, the other one ends.
     - One that fails hands over to the next at the first sentence of which nothing was heard: what
       broke off in the middle is not finished by another voice, and not repeated. Empty, silent or
-      non-finite audio is a failure. Only when nobody is left to ask is a silent sentence skipped.
+      non-finite audio is a failure. Only what the floor cannot say either is skipped.
     - Whoever takes over keeps the rest of the text.
     - `rejected` ends the request: the fault is in what was asked.
     """

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from voice_gateway.domain.audio import is_audible, is_sound
+from voice_gateway.domain.chain import FLOOR
 from voice_gateway.domain.errors import FailureReason, ProviderError
 from voice_gateway.domain.speech import Journal, SpeechChunk
 
@@ -32,6 +33,16 @@ class _Skipped:
     """A sentence that nobody can say."""
 
     sentence: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """What a listener gets next."""
+
+    skipped: tuple[int, ...]
+    """Sentences passed over before it."""
+    chunk: SpeechChunk | None
+    """None at the end."""
 
 
 class Speaking:
@@ -79,7 +90,7 @@ class Speaking:
         self._clock = clock
         self._patience = patience
         self._anybody_else = anybody_else
-        self._ready: asyncio.Queue[SpeechChunk | _Skipped | None] = asyncio.Queue(AHEAD)
+        self._ready: asyncio.Queue[_Ready] = asyncio.Queue(AHEAD)
         self._work = asyncio.get_running_loop().create_task(self._speak())
 
     @property
@@ -97,11 +108,12 @@ class Speaking:
         Raises:
             ProviderError: It failed, was too slow, or its audio is no speech.
         """
-        while (ready := await self._ready.get()) is not None:
-            if isinstance(ready, SpeechChunk):
-                self.turn.heard(ready)
-                return ready
-            self.turn.skip(ready.sentence)
+        ready = await self._ready.get()
+        for sentence in ready.skipped:
+            self.turn.skip(sentence)
+        if ready.chunk is not None:
+            self.turn.heard(ready.chunk)
+            return ready.chunk
         if self.failure is not None:
             raise self.failure
         raise StopAsyncIteration
@@ -127,13 +139,19 @@ class Speaking:
         return self._journal.not_applied | self.provider.capabilities.lacks(self._request)
 
     async def _speak(self) -> None:
+        # Skipped sentences wait for the next piece: nobody listens before the first one is there.
+        skipped: tuple[int, ...] = ()
         try:
             async with aclosing(self._audible()) as pieces:
                 async for piece in pieces:
-                    if isinstance(piece, SpeechChunk) and self.turn.first_audio is None:
+                    if isinstance(piece, _Skipped):
+                        skipped += (piece.sentence,)
+                        continue
+                    if self.turn.first_audio is None:
                         self.turn.first_audio = self._clock.monotonic()
                         self.begun.set()
-                    await self._ready.put(piece)
+                    await self._ready.put(_Ready(skipped, piece))
+                    skipped = ()
         except ProviderError as error:
             self.failure = error
         except Exception as error:
@@ -142,7 +160,7 @@ class Speaking:
             _log.error("provider %s raised %s, an error of no known kind", self.turn.provider, kind)
             self.failure = self._unavailable(f"an error of no known kind ({kind})")
         self.begun.set()
-        await self._ready.put(None)
+        await self._ready.put(_Ready(skipped, None))
 
     async def _audible(self) -> AsyncGenerator[SpeechChunk | _Skipped]:
         first = self.turn.first
@@ -178,12 +196,12 @@ class Speaking:
             raise self._bad("gave nothing to hear")
 
     def _say_nothing(self, sentence: int) -> None:
-        """A silent sentence is a failure as long as somebody else may say it.
+        """A silent sentence is a failure, unless the floor gave it and nobody else is left.
 
         Raises:
-            ProviderError: Somebody may.
+            ProviderError: It is one.
         """
-        if self._anybody_else():
+        if self.provider.name != FLOOR or self._anybody_else():
             self.silent = sentence
             raise self._bad("gave a silent sentence")
 

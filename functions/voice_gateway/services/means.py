@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
+from voice_gateway.domain.audio_cache import sentence_key
 from voice_gateway.domain.billing import charge
 from voice_gateway.domain.budget import BudgetState, Optimize, cheapest_first, too_dear
 from voice_gateway.domain.money import FREE, Usd
 
 if TYPE_CHECKING:
     from voice_gateway.domain.speech import SpeechRequest
-    from voice_gateway.ports import ProviderDirectory
+    from voice_gateway.ports import AudioCache, ProviderDirectory
 
 
 class ProviderEstimate(BaseModel):
@@ -27,9 +28,13 @@ class ProviderEstimate(BaseModel):
     """Whether it would be asked at all: it is here, speaks the language, and fits the budget."""
     characters: int = 0
     """As it bills them."""
+    cached_characters: int = 0
+    """Of those, the ones that were spoken before and need not be spoken again."""
     usd_per_million_characters: float = 0.0
     """In the voice pinned there, or the one that it chooses."""
     cost_usd: Usd = FREE
+    """Of what is not cached."""
+    cost_saved_usd: Usd = FREE
 
 
 class Estimate(BaseModel):
@@ -46,16 +51,18 @@ class Estimate(BaseModel):
     providers: tuple[ProviderEstimate, ...]
 
 
-def estimate(request: SpeechRequest, providers: ProviderDirectory) -> Estimate:
-    """Works out what a request would cost; asks nobody."""
-    found = tuple(_estimate(name, request, providers) for name in request.chain)
+async def estimate(
+    request: SpeechRequest, providers: ProviderDirectory, cache: AudioCache
+) -> Estimate:
+    """Works out what a request would cost; asks no provider."""
+    found = [await _estimate(name, request, providers, cache) for name in request.chain]
     first = next((each for each in found if each.usable), None)
     return Estimate(
         sentences=len(request.sentences),
         characters=sum(map(len, request.sentences)),
         cost_usd=FREE if first is None else first.cost_usd,
         budget=request.budget,
-        providers=found,
+        providers=tuple(found),
     )
 
 
@@ -96,16 +103,23 @@ def within_means(
     )
 
 
-def _estimate(name: str, request: SpeechRequest, providers: ProviderDirectory) -> ProviderEstimate:
+async def _estimate(
+    name: str, request: SpeechRequest, providers: ProviderDirectory, cache: AudioCache
+) -> ProviderEstimate:
     provider = providers.get(name)
     if provider is None:
         return ProviderEstimate(provider=name, usable=False)
     can, voice = provider.capabilities, request.voices.get(name)
-    characters, cost = charge(can, voice, request.sentences)
+    keys = [sentence_key(request, sentence, name, can) for sentence in request.sentences]
+    kept = tuple(zip(request.sentences, await cache.holds(keys), strict=True))
+    cached, saved = charge(can, voice, [sentence for sentence, there in kept if there])
+    fresh, cost = charge(can, voice, [sentence for sentence, there in kept if not there])
     return ProviderEstimate(
         provider=name,
         usable=can.speaks(request.language) and name not in request.too_dear,
-        characters=characters,
+        characters=cached + fresh,
+        cached_characters=cached,
         usd_per_million_characters=can.price(voice),
         cost_usd=cost,
+        cost_saved_usd=saved,
     )

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from voice_gateway.domain.chain import Quality
     from voice_gateway.domain.personality import AdvancedSettings, Personality
     from voice_gateway.ports import (
+        AudioCache,
         AudioEncoderFactory,
         Clock,
         PersonalityRepository,
@@ -119,6 +120,7 @@ class SpeechService:
         quota: CharacterQuota,
         router: SpeechProvider,
         providers: ProviderDirectory,
+        cache: AudioCache,
         encoders: AudioEncoderFactory,
         levels: VoiceLevels,
         observer: SpeechObserver,
@@ -132,6 +134,7 @@ class SpeechService:
         self._quota = quota
         self._router = router
         self._providers = providers
+        self._cache = cache
         self._encoders = encoders
         self._levels = levels
         self._observer = observer
@@ -222,7 +225,7 @@ class SpeechService:
             NotFoundError: The tenant has no such personality.
             StorageUnavailableError: The table did not answer.
         """
-        return estimate(await self._prepare(command), self._providers)
+        return await estimate(await self._prepare(command), self._providers, self._cache)
 
     async def overview(self, tenant_id: str) -> ProviderList:
         """Tells who can speak here, and how this tenant stands with them."""

@@ -105,6 +105,19 @@ def test_figures_say_what_receipts_said() -> None:
     assert found.providers["azure"].requests == 0
 
 
+def test_what_came_from_the_cache_was_asked_of_nobody() -> None:
+    kept = Attempt(
+        provider="google", outcome=Outcome.CACHED, sentences=2, cost_saved_usd=Decimal("0.00144")
+    )
+    answer = receipt(kept, served=(Served(provider="google", voice="v", sentences=2),))
+    found = figures(Window.HOUR, NOON, NOON, tallies(answer))
+    google = found.providers["google"]
+    assert (google.requests, google.cache_hits, google.cost_usd) == (0, 2, 0)
+    assert found.cost_saved_usd == Decimal("0.00144")
+    booked = {name: sums for _, name, sums in entries(answer)}
+    assert booked["google"]["saved_micro_usd"] == booked["marcel"]["saved_micro_usd"] == 1440
+
+
 def test_an_answer_that_never_was_and_one_that_nobody_waited_for_differ() -> None:
     dead = receipt(FAILED, served=(), complete=False, first_audio_ms=None)
     found = figures(Window.HOUR, NOON, NOON, tallies(dead))

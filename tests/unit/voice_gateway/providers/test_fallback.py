@@ -156,6 +156,27 @@ async def test_a_last_sentence_that_nobody_can_say_does_not_spoil_the_rest() -> 
     assert (failed.sentences, served.sentences, served.skipped) == (1, 1, 1)
 
 
+async def test_many_sentences_that_nobody_can_say_keep_nobody_waiting() -> None:
+    class Late(ScriptedProvider):
+        async def synthesize(self, request):  # type: ignore[no-untyped-def]
+            async for chunk in super().synthesize(request):
+                yield chunk if chunk.sentence == 7 else _silenced(chunk)
+
+    asked = request(["espeak"], tuple(f"Number {i}." for i in range(8)))
+    begun = asyncio.get_running_loop().time()
+    assert order(await heard(router(Late("espeak")), asked)) == [("espeak", 7)]
+    assert asyncio.get_running_loop().time() == begun
+    assert asked.journal.attempts[0].skipped == 7
+
+
+async def test_who_may_not_be_replaced_fails_where_the_floor_would_skip() -> None:
+    asked = request(["piper"], strict=True)
+    with pytest.raises(AllProvidersFailedError):
+        await heard(router(Speechless("piper")), asked)
+    (failed,) = asked.journal.attempts
+    assert (failed.reason, failed.sentences, failed.skipped) == ("bad_audio", 1, 0)
+
+
 async def test_a_text_that_nobody_can_say_at_all_is_a_failure() -> None:
     mute = ScriptedProvider("espeak", audio=np.zeros(800, np.float32))
     with pytest.raises(AllProvidersFailedError):
