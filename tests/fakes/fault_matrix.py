@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import soundfile
 
+from fakes.audio_cache import FakeAudioCache
 from fakes.budgets import FakeBudgets
 from fakes.faults import Fault, Order, Where
 from fakes.levels import FakeVoiceLevels
@@ -222,6 +223,7 @@ class Matrix:
             router=router,
             providers=registry,
             health=router.health,
+            cache=FakeAudioCache(),
             encoders=audio_encoder,
             levels=FakeVoiceLevels(),
             observer=RecordingObserver(),
