@@ -229,6 +229,7 @@ class Matrix:
             providers=registry,
             cache=FakeAudioCache(),
             health=router.health,
+            cache=FakeAudioCache(),
             encoders=audio_encoder,
             levels=FakeVoiceLevels(),
             observer=RecordingObserver(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
@@ -100,21 +100,34 @@ def sentence_key(
     request: SpeechRequest, sentence: str, provider: str, can: ProviderCapabilities
 ) -> SentenceKey:
     """Names a sentence of a request as one provider would speak it."""
+    [key] = sentence_keys(replace(request, sentences=(sentence,)), provider, can)
+    return key
+
+
+def sentence_keys(
+    request: SpeechRequest, provider: str, can: ProviderCapabilities
+) -> list[SentenceKey]:
+    """Names all sentences of a request as one provider would speak them."""
     heard = {f.name: getattr(request, f.name) for f in fields(request) if f.name not in NOT_HEARD}
     heard |= {
-        "sentence": sentence,
         "provider": provider,
         "voice": request.voices.get(provider),
         "engine": can.version,
         "shaping": SHAPING_VERSION,
     }
-    written = json.dumps(heard, sort_keys=True, default=_plain)
-    return SentenceKey(
-        tenant_id=request.tenant_id,
-        personality_id=request.personality_id,
-        sample_hash=request.sample_hash or "",
-        settings=hashlib.sha256(written.encode()).hexdigest(),
-    )
+    same_for_all = hashlib.sha256(json.dumps(heard, sort_keys=True, default=_plain).encode())
+
+    def named(sentence: str) -> SentenceKey:
+        settings = same_for_all.copy()
+        settings.update(sentence.encode(errors="surrogatepass"))
+        return SentenceKey(
+            tenant_id=request.tenant_id,
+            personality_id=request.personality_id,
+            sample_hash=request.sample_hash or "",
+            settings=settings.hexdigest(),
+        )
+
+    return [named(sentence) for sentence in request.sentences]
 
 
 def why_not_keep(

@@ -14,6 +14,7 @@ from voice_gateway.domain.audio_cache import (
     Claim,
     Lookup,
     sentence_key,
+    sentence_keys,
     why_not_keep,
 )
 from voice_gateway.domain.billing import charge
@@ -143,10 +144,7 @@ class _Answer:
         self._door = door
         self._request = request
         self._expected = expected
-        self._keys = [
-            sentence_key(request, sentence, expected.name, expected.can)
-            for sentence in request.sentences
-        ]
+        self._keys = sentence_keys(request, expected.name, expected.can)
         self._lookups: list[Lookup | Claim] = []
         self._claims: dict[int, Claim] = {}
         self._renewed = door.clock.monotonic()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from voice_gateway.domain.audio import is_sound
 from voice_gateway.domain.shaping import SentenceShaper
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class ShapedProvider:
             async for chunk in chunks:
                 speed = request.speed / (asked.speed if chunk.speed is None else chunk.speed)
                 pitch = request.pitch - (asked.pitch if chunk.pitch is None else chunk.pitch)
-                if speed == 1 and pitch == 0:
+                # What is no sound is for the router to judge.
+                if (speed == 1 and pitch == 0) or not is_sound(chunk.samples):
                     yield chunk
                     continue
                 if shaper is None:

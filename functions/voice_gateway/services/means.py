@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from voice_gateway.domain.audio_cache import sentence_key
+from voice_gateway.domain.audio_cache import sentence_keys
 from voice_gateway.domain.billing import charge
 from voice_gateway.domain.budget import BudgetState, Optimize, cheapest_first, too_dear
 from voice_gateway.domain.money import FREE, Usd
@@ -110,7 +110,7 @@ async def _estimate(
     if provider is None:
         return ProviderEstimate(provider=name, usable=False)
     can, voice = provider.capabilities, request.voices.get(name)
-    keys = [sentence_key(request, sentence, name, can) for sentence in request.sentences]
+    keys = sentence_keys(request, name, can)
     kept = tuple(zip(request.sentences, await cache.holds(keys), strict=True))
     cached, saved = charge(can, voice, [sentence for sentence, there in kept if there])
     fresh, cost = charge(can, voice, [sentence for sentence, there in kept if not there])

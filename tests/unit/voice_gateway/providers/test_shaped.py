@@ -82,3 +82,10 @@ async def test_it_is_the_provider_in_all_else() -> None:
     inner.fail_at = (1, 2)
     with pytest.raises(ProviderError):
         await spoken(inner, replace(REQUEST, pitch=2.0))
+
+
+async def test_what_is_no_sound_is_left_to_whoever_judges_it() -> None:
+    inner = provider(UNABLE)
+    inner.audio = np.full(4000, np.nan, np.float32)
+    chunks = await spoken(inner, replace(REQUEST, pitch=2.0))
+    assert all(np.isnan(chunk.samples).all() for chunk in chunks)
