@@ -26,6 +26,7 @@ HISTORY: Final = "HISTORY#"
 ONCE_ONLY: Final = "ONCE#"
 RECEIPT: Final = "RECEIPT#"
 API_KEY: Final = "KEY#"
+SAMPLE: Final = "SAMPLE#"
 
 _KEY_BYTES: Final = 1024
 """DynamoDB's bound for a sort key."""

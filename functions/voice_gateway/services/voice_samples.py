@@ -1,0 +1,371 @@
+"""What an owner does with the voice of a personality: samples, choice and consent."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from voice_gateway.domain.errors import (
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    TooLargeError,
+)
+from voice_gateway.domain.samples.consent import Consent, consent_text, hash_text
+from voice_gateway.domain.samples.sample import (
+    MAX_CHANGES,
+    PurgeReason,
+    SamplePurpose,
+    SampleState,
+    VoiceSample,
+    sample_at,
+)
+from voice_gateway.domain.samples.upload import MAX_DIRECT_BYTES
+from voice_gateway.services.optimistic import until_written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from voice_gateway.domain.personality import Personality
+    from voice_gateway.domain.samples.upload import UploadForm
+    from voice_gateway.ports import Clock, SampleFiles, SampleQueue, SampleRepository
+    from voice_gateway.services.personalities import PersonalityService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleOrder:
+    """What a caller wants to upload, and for whom."""
+
+    tenant_id: str
+    personality_id: str
+    by: str
+    """The caller's id."""
+    purpose: SamplePurpose = SamplePurpose.VOICE
+    activate: bool = True
+    """Whether it becomes the personality's voice as soon as it is validated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentStatement:
+    """Who agreed, and who says so."""
+
+    speaker: str
+    attested_by: str
+    by: str
+    """The caller's id."""
+    language: str | None = None
+    """Of the text; None takes the personality's."""
+    text: str | None = None
+    """None takes ours."""
+    sample_id: str | None = None
+    """None takes the sample that the personality speaks from, or its newest validated one."""
+    recording_id: str | None = None
+
+
+class VoiceSampleService:
+    """Uploads, shows, chooses and takes away samples, each tenant's own."""
+
+    def __init__(
+        self,
+        *,
+        samples: SampleRepository,
+        files: SampleFiles,
+        queue: SampleQueue,
+        personalities: PersonalityService,
+        clock: Clock,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._samples = samples
+        self._files = files
+        self._queue = queue
+        self._personalities = personalities
+        self._clock = clock
+        self._sleep = sleep
+
+    def upload(self, order: SampleOrder, data: bytes) -> VoiceSample:
+        """Takes a recording; the store's event has it validated.
+
+        Raises:
+            InvalidRequestError: There are no bytes.
+            TooLargeError: There are too many for this way.
+            NotFoundError: The tenant has no such personality.
+            StorageUnavailableError: The table or the store did not answer.
+        """
+        if not data:
+            raise InvalidRequestError("The body is empty: send the recording.", field="body")
+        if len(data) > MAX_DIRECT_BYTES:
+            raise TooLargeError(
+                f"At most {MAX_DIRECT_BYTES} bytes come this way; for more, POST to "
+                f"/api/personalities/{order.personality_id}/voice/uploads and use its form.",
+                field="body",
+            )
+        sample = self._begin(order)
+        stored = self._files.write(sample.path, data)
+
+        def receive() -> VoiceSample:
+            present = self._samples.get(sample.tenant_id, sample.id)
+            if present.state is not SampleState.AWAITING_UPLOAD:
+                return present  # the event was faster
+            received = present.received(stored, self._clock.now())
+            self._samples.replace((present, received))
+            return received
+
+        return until_written(receive, self._sleep)
+
+    def request_upload(self, order: SampleOrder) -> tuple[VoiceSample, UploadForm]:
+        """Makes a form with which a recording is uploaded past us.
+
+        Raises:
+            NotFoundError: The tenant has no such personality.
+            StorageUnavailableError: The table or the store did not answer.
+        """
+        sample = self._begin(order)
+        return sample, self._files.upload_form(sample.path)
+
+    def list(self, tenant_id: str, personality_id: str) -> Sequence[VoiceSample]:
+        """Lists a personality's samples, the newest first, without those that were purged.
+
+        Raises:
+            NotFoundError: The tenant has no such personality.
+            StorageUnavailableError: The table did not answer.
+        """
+        self._personalities.get(tenant_id, personality_id)
+        every = self._samples.of_personality(tenant_id, personality_id)
+        return [sample for sample in every if sample.tombstone is None]
+
+    def get(self, tenant_id: str, personality_id: str, sample_id: str) -> VoiceSample:
+        """Fetches one; a purged one is its tombstone.
+
+        Raises:
+            NotFoundError: The tenant has no such personality, or that has no such sample.
+            StorageUnavailableError: The table did not answer.
+        """
+        self._personalities.get(tenant_id, personality_id)
+        return self._find(tenant_id, personality_id, sample_id)
+
+    def chosen(self, tenant_id: str, personality: Personality) -> VoiceSample | None:
+        """Fetches the sample that a personality speaks from; None when there is none.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        place = sample_at(personality.voice_config.sample_path or "")
+        if place is None or place[0] != tenant_id:
+            return None
+        try:
+            return self._samples.get(*place)
+        except NotFoundError:
+            return None
+
+    def choose(
+        self,
+        tenant_id: str,
+        personality_id: str,
+        sample_id: str,
+        *,
+        expected: Collection[int] | None = None,
+    ) -> Personality:
+        """Lets a personality speak from another of its samples.
+
+        Raises:
+            NotFoundError: The tenant has no such personality, or that has no such sample.
+            ConflictError: The sample is not validated, or is no voice.
+            PreconditionFailedError: The personality is in another version than expected.
+            StaleWriteError: Others kept writing it.
+            StorageUnavailableError: The table did not answer.
+        """
+        sample = self._find(tenant_id, personality_id, sample_id)
+        if sample.state is not SampleState.VALIDATED or sample.purpose is not SamplePurpose.VOICE:
+            raise ConflictError("Only a validated voice sample can be chosen.", field="id")
+        return self._personalities.speak_from(
+            tenant_id, personality_id, sample.path, expected=expected
+        )
+
+    def remove_voice(self, tenant_id: str, personality_id: str, by: str) -> Personality:
+        """Takes a personality's voice away: the sample is purged, others speak for it.
+
+        Raises:
+            NotFoundError: The tenant has no such personality, or that speaks from no sample.
+            StaleWriteError: Others kept writing.
+            StorageUnavailableError: The table or the queue did not answer; ask again.
+        """
+        personality = self._personalities.get(tenant_id, personality_id)
+        if personality.voice_config.sample_path is None:
+            raise NotFoundError("This personality speaks from no sample.")
+        sample = self.chosen(tenant_id, personality)
+        # First the tombstone: from then on nobody clones the voice, whatever comes in between.
+        if sample is not None:
+            self._bury(tenant_id, lambda: self._all_of(sample), PurgeReason.DELETED, by)
+        return self._personalities.speak_from(tenant_id, personality_id, None)
+
+    def delete(self, tenant_id: str, personality_id: str, sample_id: str, by: str) -> VoiceSample:
+        """Purges one sample, chosen or not; a second time does nothing more.
+
+        Raises:
+            NotFoundError: The tenant has no such personality, or that has no such sample.
+            StaleWriteError: Others kept writing it.
+            StorageUnavailableError: The table or the queue did not answer; ask again.
+        """
+        sample = self.get(tenant_id, personality_id, sample_id)
+        gone = self._bury(tenant_id, lambda: self._all_of(sample), PurgeReason.DELETED, by)
+        return gone[0]
+
+    def give_consent(
+        self, tenant_id: str, personality_id: str, statement: ConsentStatement
+    ) -> VoiceSample:
+        """Stores that the speaker of a sample agreed to be cloned.
+
+        Raises:
+            NotFoundError: The tenant has no such personality, or that has no such sample.
+            ConflictError: The sample is not validated, or has its consent already.
+            InvalidRequestError: We have no text in the language, or the recording is none.
+            StaleWriteError: Others kept writing it.
+            StorageUnavailableError: The table did not answer.
+        """
+        personality = self._personalities.get(tenant_id, personality_id)
+        language = statement.language or personality.voice_config.language
+        text = statement.text or consent_text(language, statement.speaker)
+        if text is None:
+            raise InvalidRequestError(
+                "There is no text of ours in this language: send yours.", field="text"
+            )
+
+        def agree() -> VoiceSample:
+            sample = self._to_consent_to(personality, statement.sample_id)
+            if sample.state is not SampleState.VALIDATED or sample.report is None:
+                raise ConflictError("Consent is given to a validated sample.", field="sample_id")
+            if sample.consent is not None and sample.consent.covers == sample.report.content_hash:
+                raise ConflictError("This sample has its consent already.", field="sample_id")
+            if statement.recording_id is not None:
+                self._check_recording(personality, statement.recording_id)
+            now = self._clock.now()
+            consent = Consent(
+                speaker=statement.speaker,
+                attested_by=statement.attested_by,
+                recorded_by=statement.by,
+                language=language,
+                text=text,
+                text_hash=hash_text(text),
+                given_at=now,
+                covers=sample.report.content_hash,
+                recording_id=statement.recording_id,
+            )
+            agreed = sample.consented(consent, now)
+            self._samples.replace((sample, agreed))
+            return agreed
+
+        return until_written(agree, self._sleep)
+
+    def consent(self, tenant_id: str, personality_id: str) -> VoiceSample:
+        """Fetches the sample whose consent lets a personality speak.
+
+        Raises:
+            NotFoundError: The tenant has no such personality, or there is no consent.
+            StorageUnavailableError: The table did not answer.
+        """
+        personality = self._personalities.get(tenant_id, personality_id)
+        sample = self.chosen(tenant_id, personality)
+        if sample is None or sample.consent is None:
+            raise NotFoundError("There is no consent for this personality's voice.")
+        return sample
+
+    def revoke_consent(self, tenant_id: str, personality_id: str, by: str) -> Sequence[VoiceSample]:
+        """Takes the speaker's consent back: every sample of the personality is purged.
+
+        All of them are unusable from one and the same write on. A second time finds those that are
+        still being purged.
+
+        Raises:
+            NotFoundError: The tenant has no such personality, or there is no consent.
+            StaleWriteError: Others kept writing them.
+            StorageUnavailableError: The table or the queue did not answer; ask again.
+        """
+        self._personalities.get(tenant_id, personality_id)
+
+        def concerned() -> Sequence[VoiceSample]:
+            every = self._samples.of_personality(tenant_id, personality_id)
+            there = [s for s in every if s.state is not SampleState.PURGED]
+            if not any(s.consent is not None or s.tombstone is not None for s in there):
+                raise NotFoundError("There is no consent for this personality's voice.")
+            return there
+
+        return self._bury(tenant_id, concerned, PurgeReason.CONSENT_REVOKED, by)
+
+    def _begin(self, order: SampleOrder) -> VoiceSample:
+        self._personalities.get(order.tenant_id, order.personality_id)
+        now = self._clock.now()
+        voice = order.purpose is SamplePurpose.VOICE
+        sample = VoiceSample(
+            id=uuid4().hex,
+            tenant_id=order.tenant_id,
+            personality_id=order.personality_id,
+            purpose=order.purpose,
+            created_at=now,
+            created_by=order.by,
+            updated_at=now,
+            activate=order.activate and voice,
+        )
+        until_written(lambda: self._samples.create(sample), self._sleep)
+        return sample
+
+    def _find(self, tenant_id: str, personality_id: str, sample_id: str) -> VoiceSample:
+        sample = self._samples.get(tenant_id, sample_id)
+        if sample.personality_id != personality_id:
+            raise NotFoundError("There is no sample with this id.")
+        return sample
+
+    def _all_of(self, sample: VoiceSample) -> Sequence[VoiceSample]:
+        """The sample as it is now, and the recording of its consent."""
+        present = self._samples.get(sample.tenant_id, sample.id)
+        if present.consent is None or present.consent.recording_id is None:
+            return [present]
+        return [present, self._samples.get(sample.tenant_id, present.consent.recording_id)]
+
+    def _to_consent_to(self, personality: Personality, sample_id: str | None) -> VoiceSample:
+        if sample_id is not None:
+            sample = self._find(personality.tenant_id, personality.id, sample_id)
+            if sample.purpose is not SamplePurpose.VOICE:
+                raise ConflictError("This sample is no voice to be cloned.", field="sample_id")
+            return sample
+        chosen = self.chosen(personality.tenant_id, personality)
+        if chosen is not None and chosen.tombstone is None:
+            return chosen
+        for sample in self._samples.of_personality(personality.tenant_id, personality.id):
+            if sample.state is SampleState.VALIDATED and sample.purpose is SamplePurpose.VOICE:
+                return sample
+        raise ConflictError("There is no validated sample to consent to.", field="sample_id")
+
+    def _check_recording(self, personality: Personality, recording_id: str) -> None:
+        recording = self._find(personality.tenant_id, personality.id, recording_id)
+        if (
+            recording.purpose is not SamplePurpose.CONSENT
+            or recording.state is not SampleState.VALIDATED
+        ):
+            raise InvalidRequestError(
+                "The recording is a validated sample uploaded with purpose=consent.",
+                field="recording_id",
+            )
+
+    def _bury(
+        self,
+        tenant_id: str,
+        concerned: Callable[[], Sequence[VoiceSample]],
+        reason: PurgeReason,
+        by: str,
+    ) -> Sequence[VoiceSample]:
+        def bury() -> Sequence[VoiceSample]:
+            now = self._clock.now()
+            present = concerned()
+            living = [sample for sample in present if sample.tombstone is None]
+            buried = {sample.id: sample.buried(reason, by, now) for sample in living}
+            for first in range(0, len(living), MAX_CHANGES):
+                together = living[first : first + MAX_CHANGES]
+                self._samples.replace(*((sample, buried[sample.id]) for sample in together))
+            return [buried.get(sample.id, sample) for sample in present]
+
+        gone = until_written(bury, self._sleep)
+        for sample in gone:
+            self._queue.attend(tenant_id, sample.id)
+        return gone
