@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 def personality_service() -> PersonalityService:
     """Of the personalities function."""
     from voice_gateway.adapters.dynamodb_personalities import DynamoPersonalities
+    from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
     from voice_gateway.services.personalities import PersonalityService
     from voice_gateway.settings import PersonalitiesSettings
 
-    settings = PersonalitiesSettings()
+    table = _table(PersonalitiesSettings().table_name)
     clock = SystemClock()
-    return PersonalityService(DynamoPersonalities(_table(settings.table_name), clock), clock)
+    return PersonalityService(
+        DynamoPersonalities(table, clock), clock, tenants=DynamoTenants(table)
+    )
 
 
 @cache

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from voice_gateway.domain.samples.signal import DecodedSample
     from voice_gateway.domain.samples.upload import UploadForm
     from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk, SpeechRequest
+    from voice_gateway.domain.tiers import Ceiling, Plan
 
 
 class SpeechProvider(Protocol):
@@ -107,10 +108,16 @@ class SampleConverter(Protocol):
 class SampleRepository(Protocol):
     """Keeps what is known of voice samples, one tenant's apart from another's."""
 
-    def create(self, sample: VoiceSample) -> None:
+    def create(self, sample: VoiceSample, *, ceiling: Ceiling | None = None) -> None:
         """Stores a new one.
 
+        Args:
+            sample: In its first version.
+            ceiling: How many there may be that are not buried; None for any number.
+
         Raises:
+            ConflictError: The tenant has one with this id.
+            PlanLimitError: There would be too many.
             StaleWriteError: Somebody else is writing the tenant's counts at this moment.
             StorageUnavailableError: The table did not answer.
         """
@@ -268,12 +275,19 @@ class SpeechObserver(Protocol):
 class PersonalityRepository(Protocol):
     """Keeps personalities, one tenant's apart from another's."""
 
-    def create(self, personality: Personality, once: OnceOnly | None = None) -> Personality | None:
+    def create(
+        self,
+        personality: Personality,
+        once: OnceOnly | None = None,
+        *,
+        ceiling: Ceiling | None = None,
+    ) -> Personality | None:
         """Stores a new one; over one that is gone, too.
 
         Args:
             personality: In its first version.
             once: Stores nothing when the same request came before.
+            ceiling: How many of those that are counted there may be; None for any number.
 
         Returns:
             None when it is stored; else what the same request made when it came first.
@@ -281,7 +295,8 @@ class PersonalityRepository(Protocol):
         Raises:
             ConflictError: The tenant has one with this id, deleted perhaps.
             InvalidRequestError: The key was used for another request.
-            StaleWriteError: Somebody else is writing it at this moment.
+            PlanLimitError: There would be too many.
+            StaleWriteError: Somebody else is writing it, or counting, at this moment.
             StorageUnavailableError: The table did not answer.
         """
         ...
@@ -302,10 +317,18 @@ class PersonalityRepository(Protocol):
         """
         ...
 
-    def replace(self, previous: Personality, changed: Personality) -> None:
+    def replace(
+        self, previous: Personality, changed: Personality, *, ceiling: Ceiling | None = None
+    ) -> None:
         """Puts a version in the place of the one before, and keeps both in the history.
 
+        Args:
+            previous: As it was read.
+            changed: Its next version.
+            ceiling: How many of those that are counted there may be; None for any number.
+
         Raises:
+            PlanLimitError: It comes back, and there would be too many.
             StaleWriteError: It is no longer, or not just now, in the version `previous`.
             StorageUnavailableError: The table did not answer.
         """
@@ -340,6 +363,18 @@ class PersonalityRepository(Protocol):
 
         Raises:
             InvalidRequestError: The cursor is not one of this history's.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+
+class TenantRepository(Protocol):
+    """Knows what a tenant may have."""
+
+    def plan(self, tenant_id: str) -> Plan:
+        """Returns the tenant's plan; of a tenant nobody knows, the free one.
+
+        Raises:
             StorageUnavailableError: The table did not answer.
         """
         ...

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fakes.clock import FakeClock
+from fakes.tenants import FakeTenants
 from voice_gateway.adapters.dynamodb_api_keys import DynamoApiKeys
 from voice_gateway.adapters.dynamodb_personalities import DynamoPersonalities
 from voice_gateway.domain.chain import Quality
@@ -59,7 +60,9 @@ def test_changes_nothing_of_an_owners(table: Table) -> None:
     clock = FakeClock()
     key = mint_key("demo")
     repository = DynamoPersonalities(table, clock)
-    owned, _ = PersonalityService(repository, clock).create("demo", Character(name="Marcel"))
+    owned, _ = PersonalityService(repository, clock, tenants=FakeTenants()).create(
+        "demo", Character(name="Marcel")
+    )
     clock.advance(60)
     assert seed(table, tenant_id="demo", api_key=key, clock=clock) == ("shante", "zac")
     before = table.scan()["Items"]

@@ -141,10 +141,11 @@ def test_the_web_app_has_the_routes_that_lead_to_it() -> None:
 def test_the_personalities_app_has_the_routes_that_lead_to_it() -> None:
     from fakes.clock import FakeClock
     from fakes.personalities import FakePersonalities
+    from fakes.tenants import FakeTenants
     from voice_gateway.handlers.personalities import create_app
     from voice_gateway.services.personalities import PersonalityService
 
-    app = create_app(PersonalityService(FakePersonalities(), FakeClock()))
+    app = create_app(PersonalityService(FakePersonalities(), FakeClock(), tenants=FakeTenants()))
     served = {
         (route.method, re.sub(r"<(\w+)>", r"{\1}", route.path))
         for route in (*app._static_routes, *app._dynamic_routes)

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from fakes.clock import FakeClock
 from fakes.events import REQUEST_ID, lambda_context, rest_event
 from fakes.personalities import FakePersonalities
+from fakes.tenants import FakeTenants
 from voice_gateway.domain.limits import MAX_BODY_BYTES
 from voice_gateway.domain.personality import Personality
+from voice_gateway.domain.tiers import Plan, Tier
 from voice_gateway.handlers.personalities import create_app
 from voice_gateway.handlers.rest import serve
 from voice_gateway.observability import logger
@@ -122,8 +124,11 @@ class Client:
     def __init__(self) -> None:
         self.clock = FakeClock(NOW)
         self.repository = FakePersonalities(clock=self.clock)
+        self.tenants = FakeTenants(Plan(tier=Tier.PRO))
         self._app = create_app(
-            PersonalityService(self.repository, self.clock, sleep=lambda _: None)
+            PersonalityService(
+                self.repository, self.clock, tenants=self.tenants, sleep=lambda _: None
+            )
         )
 
     def send(
@@ -361,7 +366,9 @@ class TestCreate:
 
     def test_says_when_base64_is_none(self, client: Client) -> None:
         event = rest_event("POST", "/api/personalities", body="=?", authorizer=SHOP)
-        app = create_app(PersonalityService(FakePersonalities(), FakeClock()))
+        app = create_app(
+            PersonalityService(FakePersonalities(), FakeClock(), tenants=FakeTenants())
+        )
         answer = serve(app, {**event, "isBase64Encoded": True}, lambda_context())
         assert answer["statusCode"] == 400
 
@@ -948,7 +955,7 @@ class TestTrouble:
     def test_the_unforeseen_is_logged_without_the_customers_words(
         self, client: Client, caplog: pytest.LogCaptureFixture
     ) -> None:
-        def explode(personality: Personality, _: object) -> None:
+        def explode(personality: Personality, *_: object, **__: object) -> None:
             raise RuntimeError(personality.description)
 
         client.repository.create = explode  # type: ignore[method-assign]

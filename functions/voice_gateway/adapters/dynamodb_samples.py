@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from voice_gateway.adapters.dynamodb_stock import count_down, count_up, too_many
 from voice_gateway.adapters.dynamodb_table import SAMPLE, fetch, key, partition, storage_errors
 from voice_gateway.adapters.dynamodb_transaction import write_together
 from voice_gateway.domain.errors import ConflictError, NotFoundError, StaleWriteError
 from voice_gateway.domain.samples.sample import MAX_CHANGES, VoiceSample
+from voice_gateway.domain.tiers import Stock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
         TransactWriteItemTypeDef,
     )
 
+    from voice_gateway.domain.tiers import Ceiling
+
 PENDING: Final = "PENDING"
 """The partition of the samples that somebody has to look after."""
 
@@ -33,17 +37,20 @@ class DynamoSamples:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def create(self, sample: VoiceSample) -> None:
+    def create(self, sample: VoiceSample, *, ceiling: Ceiling | None = None) -> None:
         """Stores a new one; see the port."""
         refused = write_together(
             self._table,
             [
                 self._put(sample, {"ConditionExpression": "attribute_not_exists(PK)"}),
                 self._remind(sample),
+                count_up(self._table, sample.tenant_id, Stock.SAMPLES, ceiling),
             ],
         )
-        if refused:
+        if 0 in refused:
             raise ConflictError("There is a sample with this id already.", field="id")
+        if ceiling is not None and refused:
+            raise too_many(ceiling, refused[2])
 
     def get(self, tenant_id: str, sample_id: str) -> VoiceSample:
         """Fetches one; see the port."""
@@ -63,6 +70,10 @@ class DynamoSamples:
                 "ExpressionAttributeValues": {":version": previous.version},
             }
             writes += [self._put(changed, condition), self._remind(changed)]
+        buried = sum(c.tombstone is not None and p.tombstone is None for p, c in changes)
+        if buried:
+            tenant_id = changes[0][1].tenant_id
+            writes.append(count_down(self._table, tenant_id, Stock.SAMPLES, buried))
         if write_together(self._table, writes):
             raise StaleWriteError
 

@@ -131,7 +131,8 @@ def _body_bytes(event: APIGatewayProxyEvent) -> bytes:
 
 
 def _answer(problem: Problem) -> Response[str]:
-    return Response(problem.status, PROBLEM_JSON, json.dumps(problem.body()))
+    headers: dict[str, str | list[str]] = {**problem.headers()}
+    return Response(problem.status, PROBLEM_JSON, json.dumps(problem.body()), headers)
 
 
 def _id_of(app: APIGatewayRestResolver) -> str:

@@ -249,5 +249,5 @@ def _answer(problem: Problem, request: Request, headers: dict[str, str] | None =
         problem.body(),
         status_code=problem.status,
         media_type=PROBLEM_JSON,
-        headers={**(headers or {}), REQUEST_ID_HEADER: _request_id(request)},
+        headers={**problem.headers(), **(headers or {}), REQUEST_ID_HEADER: _request_id(request)},
     )

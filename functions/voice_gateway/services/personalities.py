@@ -19,6 +19,7 @@ from voice_gateway.domain.personality import (
     VoiceConfig,
     slug,
 )
+from voice_gateway.domain.tiers import Stock
 from voice_gateway.services.optimistic import until_written
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from voice_gateway.domain.idempotency import OnceOnly
-    from voice_gateway.ports import Clock, PersonalityRepository
+    from voice_gateway.domain.tiers import Ceiling
+    from voice_gateway.ports import Clock, PersonalityRepository, TenantRepository
 
 
 class PersonalityService:
@@ -37,10 +39,12 @@ class PersonalityService:
         repository: PersonalityRepository,
         clock: Clock,
         *,
+        tenants: TenantRepository,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._repository = repository
         self._clock = clock
+        self._tenants = tenants
         self._sleep = sleep
 
     def create(
@@ -50,6 +54,7 @@ class PersonalityService:
         *,
         personality_id: str | None = None,
         once: OnceOnly | None = None,
+        counted: bool = True,
     ) -> tuple[Personality, bool]:
         """Makes a new personality.
 
@@ -58,6 +63,7 @@ class PersonalityService:
             character: Who it is.
             personality_id: How the API calls it; taken from the name when left out.
             once: Makes it once, however often the request comes.
+            counted: Whether it takes one of the places that the tenant's tier gives.
 
         Returns:
             It, in its first version, and whether it was this request's repetition.
@@ -66,6 +72,7 @@ class PersonalityService:
             InvalidRequestError: The name gives no id, the sample is not the tenant's, or `once`
                 was another request.
             ConflictError: The tenant has one with this id, deleted perhaps.
+            PlanLimitError: The tier has no room for one more.
             StaleWriteError: Others kept writing it.
             StorageUnavailableError: The table did not answer.
         """
@@ -77,8 +84,12 @@ class PersonalityService:
             tenant_id=tenant_id,
             created_at=now,
             updated_at=now,
+            counted=counted,
         )
-        earlier = until_written(lambda: self._repository.create(personality, once), self._sleep)
+        ceiling = self._ceiling(tenant_id) if counted else None
+        earlier = until_written(
+            lambda: self._repository.create(personality, once, ceiling=ceiling), self._sleep
+        )
         return (personality, False) if earlier is None else (earlier, True)
 
     def get(self, tenant_id: str, personality_id: str) -> Personality:
@@ -204,7 +215,10 @@ class PersonalityService:
     def restore(
         self, tenant_id: str, personality_id: str, *, expected: Collection[int] | None = None
     ) -> Personality:
-        """Brings a deleted one back; one that is there stays as it is. Raises as `change` does."""
+        """Brings a deleted one back; one that is there stays as it is.
+
+        Raises as `change` does, and PlanLimitError when the tier has no room for it.
+        """
 
         def restored(present: Personality) -> Personality:
             return present if present.deleted_at is None else present.restored(self._clock.now())
@@ -228,10 +242,15 @@ class PersonalityService:
                 )
             after = step(present)
             if after is not present:
-                self._repository.replace(present, after)
+                comes_back = after.takes_a_place and not present.takes_a_place
+                ceiling = self._ceiling(tenant_id) if comes_back else None
+                self._repository.replace(present, after, ceiling=ceiling)
             return after
 
         return until_written(attempt, self._sleep)
+
+    def _ceiling(self, tenant_id: str) -> Ceiling:
+        return self._tenants.plan(tenant_id).ceiling(Stock.PERSONALITIES)
 
     def _find(
         self, tenant_id: str, personality_id: str, *, with_deleted: bool = False

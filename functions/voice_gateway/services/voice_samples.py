@@ -23,6 +23,7 @@ from voice_gateway.domain.samples.sample import (
     sample_at,
 )
 from voice_gateway.domain.samples.upload import MAX_DIRECT_BYTES
+from voice_gateway.domain.tiers import Stock
 from voice_gateway.services.optimistic import until_written
 
 if TYPE_CHECKING:
@@ -30,7 +31,13 @@ if TYPE_CHECKING:
 
     from voice_gateway.domain.personality import Personality
     from voice_gateway.domain.samples.upload import UploadForm
-    from voice_gateway.ports import Clock, SampleFiles, SampleQueue, SampleRepository
+    from voice_gateway.ports import (
+        Clock,
+        SampleFiles,
+        SampleQueue,
+        SampleRepository,
+        TenantRepository,
+    )
     from voice_gateway.services.personalities import PersonalityService
 
 
@@ -74,6 +81,7 @@ class VoiceSampleService:
         files: SampleFiles,
         queue: SampleQueue,
         personalities: PersonalityService,
+        tenants: TenantRepository,
         clock: Clock,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -81,6 +89,7 @@ class VoiceSampleService:
         self._files = files
         self._queue = queue
         self._personalities = personalities
+        self._tenants = tenants
         self._clock = clock
         self._sleep = sleep
 
@@ -91,6 +100,7 @@ class VoiceSampleService:
             InvalidRequestError: There are no bytes.
             TooLargeError: There are too many for this way.
             NotFoundError: The tenant has no such personality.
+            PlanLimitError: The tier has no room for one more, or does not clone voices.
             StorageUnavailableError: The table or the store did not answer.
         """
         if not data:
@@ -119,6 +129,7 @@ class VoiceSampleService:
 
         Raises:
             NotFoundError: The tenant has no such personality.
+            PlanLimitError: The tier has no room for one more, or does not clone voices.
             StorageUnavailableError: The table or the store did not answer.
         """
         sample = self._begin(order)
@@ -172,6 +183,7 @@ class VoiceSampleService:
         Raises:
             NotFoundError: The tenant has no such personality, or that has no such sample.
             ConflictError: The sample is not validated, or is no voice.
+            PlanLimitError: The tier does not clone voices.
             PreconditionFailedError: The personality is in another version than expected.
             StaleWriteError: Others kept writing it.
             StorageUnavailableError: The table did not answer.
@@ -179,6 +191,7 @@ class VoiceSampleService:
         sample = self._find(tenant_id, personality_id, sample_id)
         if sample.state is not SampleState.VALIDATED or sample.purpose is not SamplePurpose.VOICE:
             raise ConflictError("Only a validated voice sample can be chosen.", field="id")
+        self._tenants.plan(tenant_id).require_cloning()
         return self._personalities.speak_from(
             tenant_id, personality_id, sample.path, expected=expected
         )
@@ -220,11 +233,13 @@ class VoiceSampleService:
         Raises:
             NotFoundError: The tenant has no such personality, or that has no such sample.
             ConflictError: The sample is not validated, or has its consent already.
+            PlanLimitError: The tier does not clone voices.
             InvalidRequestError: We have no text in the language, or the recording is none.
             StaleWriteError: Others kept writing it.
             StorageUnavailableError: The table did not answer.
         """
         personality = self._personalities.get(tenant_id, personality_id)
+        self._tenants.plan(tenant_id).require_cloning()
         language = statement.language or personality.voice_config.language
         text = statement.text or consent_text(language, statement.speaker)
         if text is None:
@@ -307,7 +322,11 @@ class VoiceSampleService:
             updated_at=now,
             activate=order.activate and voice,
         )
-        until_written(lambda: self._samples.create(sample), self._sleep)
+        plan = self._tenants.plan(order.tenant_id)
+        if sample.activate:
+            plan.require_cloning()
+        ceiling = plan.ceiling(Stock.SAMPLES)
+        until_written(lambda: self._samples.create(sample, ceiling=ceiling), self._sleep)
         return sample
 
     def _find(self, tenant_id: str, personality_id: str, sample_id: str) -> VoiceSample:
