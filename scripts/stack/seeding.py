@@ -6,7 +6,9 @@ import boto3
 
 from layout import REGION, TENANT
 from voice_gateway.adapters.dynamodb_api_keys import DynamoApiKeys
+from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
 from voice_gateway.adapters.system_clock import SystemClock
+from voice_gateway.domain.tiers import Plan, Tier
 from voice_gateway.seed import seed
 from voice_gateway.services.authorization import hash_key, mint_key, tenant_of
 
@@ -29,6 +31,8 @@ def fill(table_name: str, endpoint: str, api_key: str) -> str:
         aws_access_key_id="local",
         aws_secret_access_key="local",
     ).Table(table_name)
+    # Whoever tries the stack out shall not stand before the limits of the free tier.
+    DynamoTenants(table).put(TENANT, Plan(tier=Tier.PRO))
     key = api_key if tenant_of(api_key) == TENANT else mint_key(TENANT)
     seed(table, tenant_id=TENANT, api_key=key, clock=SystemClock())
     if DynamoApiKeys(table).find(TENANT, hash_key(key)) is None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from voice_gateway.domain.receipt import Attempt
+    from voice_gateway.domain.samples.sample import PreparedWindow, SampleRefusal
 
 
 @dataclass(slots=True)
@@ -48,7 +49,11 @@ class SpeechRequest:
     """Semitones."""
     advanced: AdvancedSettings = field(default_factory=AdvancedSettings)
     sample_path: str | None = None
-    """The voice sample to clone, where a provider can."""
+    """The voice sample to clone, where a provider can: only one whose speaker agreed to it."""
+    windows: Mapping[str, PreparedWindow] = field(default_factory=dict)
+    """Provider → what it listens to of that sample."""
+    sample_refused: SampleRefusal | None = None
+    """Why the personality's sample is not here."""
     strict: bool = False
     """Fail rather than substitute."""
     deadline: float | None = None

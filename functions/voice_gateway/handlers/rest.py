@@ -12,6 +12,7 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.logging import correlation_paths
 from pydantic import BaseModel
 
+from voice_gateway.domain.errors import UnsupportedMediaError
 from voice_gateway.handlers.incoming import parse_body, parse_patch, parse_query, tenant_with
 from voice_gateway.http_errors import PROBLEM_JSON, Problem, problem_for, problem_for_status
 from voice_gateway.observability import log_failure, logger
@@ -79,6 +80,27 @@ def serve(
 def tenant_of(event: APIGatewayProxyEvent, scope: str) -> str:
     """Reads from the authorizer's findings who calls; see `tenant_with`."""
     return tenant_with(scope, event.raw_event["requestContext"])
+
+
+def caller_of(event: APIGatewayProxyEvent) -> str:
+    """Reads from the authorizer's findings which key or person calls: an id, never a secret."""
+    found: Mapping[str, Any] = event.raw_event["requestContext"].get("authorizer") or {}
+    return str(found.get("key_id") or found.get("principalId") or "unknown")
+
+
+def read_bytes(event: APIGatewayProxyEvent) -> bytes:
+    """Reads a body that is no text.
+
+    Raises:
+        UnsupportedMediaError: It came as text, so that its bytes are lost.
+    """
+    if event.raw_event.get("body") and not event.raw_event.get("isBase64Encoded"):
+        raise UnsupportedMediaError(
+            "Send the recording as it is, with the Content-Type audio/wav, audio/flac, audio/mpeg, "
+            "audio/ogg or application/octet-stream.",
+            field="content-type",
+        )
+    return _body_bytes(event)
 
 
 def read_body(event: APIGatewayProxyEvent, model: type[_M]) -> _M:

@@ -21,6 +21,7 @@ from voice_gateway.domain.errors import (
 )
 from voice_gateway.domain.language import primary
 from voice_gateway.domain.receipt import Asked, Outcome, Receipt, Served
+from voice_gateway.domain.samples.sample import SampleRefusal
 from voice_gateway.domain.speech import SpeechRequest
 from voice_gateway.domain.text import pause_after, split_sentences
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from voice_gateway.domain.chain import Quality
-    from voice_gateway.domain.personality import AdvancedSettings, Personality
+    from voice_gateway.domain.personality import AdvancedSettings, Personality, VoiceConfig
+    from voice_gateway.domain.samples.sample import VoiceSample
     from voice_gateway.domain.speech import SpeechChunk
     from voice_gateway.ports import (
         AudioEncoderFactory,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         SpeechObserver,
         SpeechProvider,
     )
+    from voice_gateway.services.chosen_samples import ChosenSamples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,7 @@ class SpeechService:
         self,
         *,
         personalities: PersonalityRepository,
+        samples: ChosenSamples,
         receipts: ReceiptStore,
         router: SpeechProvider,
         encoders: AudioEncoderFactory,
@@ -100,6 +104,7 @@ class SpeechService:
         clock: Clock,
     ) -> None:
         self._personalities = personalities
+        self._samples = samples
         self._receipts = receipts
         self._router = router
         self._encoders = encoders
@@ -142,8 +147,8 @@ class SpeechService:
             raise InvalidRequestError(
                 f"{command.audio_format} takes one of {listed}.", field="sample_rate"
             )
-        personality = await asyncio.to_thread(self._personality, command)
-        request = self._request(command, personality)
+        personality, sample = await asyncio.to_thread(self._personality, command)
+        request = self._request(command, personality, sample)
         stream = self._stream(command, request, progress)
         try:
             first_bytes = await anext(stream)
@@ -158,14 +163,24 @@ class SpeechService:
             provider=first.provider, voice=first.voice, audio=_resume(first_bytes, stream)
         )
 
-    def _personality(self, command: SpeechCommand) -> Personality:
+    def _personality(self, command: SpeechCommand) -> tuple[Personality, VoiceSample | None]:
         try:
-            return self._personalities.get(command.tenant_id, command.personality_id)
+            found = self._personalities.get(command.tenant_id, command.personality_id)
         except NotFoundError as error:
             raise NotFoundError(error.message, field="personality") from None
+        return found, self._samples.chosen(found)
 
-    def _request(self, command: SpeechCommand, personality: Personality) -> SpeechRequest:
+    def _request(
+        self, command: SpeechCommand, personality: Personality, sample: VoiceSample | None
+    ) -> SpeechRequest:
         config = personality.voice_config
+        refused = _refusal(config, sample)
+        if refused is not None and command.strict:
+            raise InvalidRequestError(
+                f"The personality's own voice may not be cloned ({refused}), and no substitute is "
+                "allowed.",
+                field="strict",
+            )
         language = (command.language or config.language).lower()
         quality = command.quality or config.quality
         sentences = split_sentences(command.text, language)
@@ -191,7 +206,9 @@ class SpeechService:
             speed=config.speed if command.speed is None else command.speed,
             pitch=config.pitch if command.pitch is None else command.pitch,
             advanced=command.advanced or config.advanced,
-            sample_path=config.sample_path,
+            sample_path=config.sample_path if refused is None else None,
+            windows={w.provider: w for w in sample.windows} if sample and not refused else {},
+            sample_refused=refused,
             strict=command.strict,
             deadline=deadline,
         )
@@ -272,7 +289,8 @@ class SpeechService:
             personality=command.personality_id,
             asked=asked,
             served=served,
-            substituted=any(
+            substituted=request.sample_refused is not None
+            or any(
                 turn.provider != asked.provider or not _is_voice(turn.voice, asked.voice)
                 for turn in served
             ),
@@ -288,6 +306,7 @@ class SpeechService:
             characters=sum(map(len, request.sentences)),
             cost_usd=sum(a.cost_usd for a in attempts),
             not_applied=tuple(sorted(request.journal.not_applied)),
+            sample_refused=request.sample_refused,
             format=command.audio_format.value,
             sample_rate=command.sample_rate,
         )
@@ -319,6 +338,13 @@ async def _joined(
             pieces.append(current[1].finish())
         ends = chunk.last and chunk.sentence == len(sentences) - 1
         yield _Audio(np.concatenate(pieces), chunk.sample_rate, ends)
+
+
+def _refusal(config: VoiceConfig, sample: VoiceSample | None) -> SampleRefusal | None:
+    """Tells why the sample that a personality names may not be cloned."""
+    if config.sample_path is None:
+        return None
+    return SampleRefusal.GONE if sample is None else sample.refusal
 
 
 def _is_voice(spoken: str | None, asked: str | None) -> bool:

@@ -20,10 +20,10 @@ from voice_gateway.domain.samples.sample import (
     SamplePurpose,
     SampleState,
     VoiceSample,
-    sample_at,
 )
 from voice_gateway.domain.samples.upload import MAX_DIRECT_BYTES
 from voice_gateway.domain.tiers import Stock
+from voice_gateway.services.chosen_samples import ChosenSamples
 from voice_gateway.services.optimistic import until_written
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class VoiceSampleService:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._samples = samples
+        self._chosen = ChosenSamples(samples)
         self._files = files
         self._queue = queue
         self._personalities = personalities
@@ -156,19 +157,9 @@ class VoiceSampleService:
         self._personalities.get(tenant_id, personality_id)
         return self._find(tenant_id, personality_id, sample_id)
 
-    def chosen(self, tenant_id: str, personality: Personality) -> VoiceSample | None:
-        """Fetches the sample that a personality speaks from; None when there is none.
-
-        Raises:
-            StorageUnavailableError: The table did not answer.
-        """
-        place = sample_at(personality.voice_config.sample_path or "")
-        if place is None or place[0] != tenant_id:
-            return None
-        try:
-            return self._samples.get(*place)
-        except NotFoundError:
-            return None
+    def chosen(self, personality: Personality) -> VoiceSample | None:
+        """Fetches the sample that a personality speaks from; see `ChosenSamples.chosen`."""
+        return self._chosen.chosen(personality)
 
     def choose(
         self,
@@ -207,7 +198,7 @@ class VoiceSampleService:
         personality = self._personalities.get(tenant_id, personality_id)
         if personality.voice_config.sample_path is None:
             raise NotFoundError("This personality speaks from no sample.")
-        sample = self.chosen(tenant_id, personality)
+        sample = self.chosen(personality)
         # First the tombstone: from then on nobody clones the voice, whatever comes in between.
         if sample is not None:
             self._bury(tenant_id, lambda: self._all_of(sample), PurgeReason.DELETED, by)
@@ -281,7 +272,7 @@ class VoiceSampleService:
             StorageUnavailableError: The table did not answer.
         """
         personality = self._personalities.get(tenant_id, personality_id)
-        sample = self.chosen(tenant_id, personality)
+        sample = self.chosen(personality)
         if sample is None or sample.consent is None:
             raise NotFoundError("There is no consent for this personality's voice.")
         return sample
@@ -348,7 +339,7 @@ class VoiceSampleService:
             if sample.purpose is not SamplePurpose.VOICE:
                 raise ConflictError("This sample is no voice to be cloned.", field="sample_id")
             return sample
-        chosen = self.chosen(personality.tenant_id, personality)
+        chosen = self.chosen(personality)
         if chosen is not None and chosen.tombstone is None:
             return chosen
         for sample in self._samples.of_personality(personality.tenant_id, personality.id):
