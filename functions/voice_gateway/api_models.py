@@ -25,6 +25,7 @@ from voice_gateway.domain.personality import (
     Speed,
     VoiceConfig,
 )
+from voice_gateway.domain.tiers import Purpose
 from voice_gateway.services.speech import SpeechCommand
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class SpeechBody(BaseModel):
     """Fail rather than let another provider than the asked one speak."""
     format: AudioFormat = AudioFormat.WAV
     sample_rate: int = Field(default=OUTPUT_RATE_DEFAULT, ge=8000, le=48000)
+    purpose: Purpose = Purpose.LIVE
 
     def command(
         self, tenant_id: str, request_id: str, *, seconds_left: float | None
@@ -71,6 +73,7 @@ class SpeechBody(BaseModel):
             strict=self.strict,
             audio_format=self.format,
             sample_rate=self.sample_rate,
+            purpose=self.purpose,
             seconds_left=seconds_left,
         )
 

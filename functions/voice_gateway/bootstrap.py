@@ -129,18 +129,23 @@ def speech_service() -> SpeechService:
     from voice_gateway.adapters.audio_codec import audio_encoder
     from voice_gateway.adapters.dynamodb_personalities import DynamoPersonalities
     from voice_gateway.adapters.dynamodb_samples import DynamoSamples
+    from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
+    from voice_gateway.adapters.dynamodb_usage import DynamoUsage
     from voice_gateway.observability import SpeechTelemetry
     from voice_gateway.providers.fallback import FallbackProvider
     from voice_gateway.services.chosen_samples import ChosenSamples
+    from voice_gateway.services.quota import CharacterQuota
     from voice_gateway.services.speech import SpeechService
     from voice_gateway.settings import SpeechSettings
 
     settings = SpeechSettings()
     clock = SystemClock()
+    table = _table(settings.table_name)
     return SpeechService(
-        personalities=DynamoPersonalities(_table(settings.table_name), clock),
-        samples=ChosenSamples(DynamoSamples(_table(settings.table_name))),
+        personalities=DynamoPersonalities(table, clock),
+        samples=ChosenSamples(DynamoSamples(table)),
         receipts=receipt_store(settings),
+        quota=CharacterQuota(DynamoTenants(table), DynamoUsage(table), clock),
         router=FallbackProvider(provider_registry(settings), clock),
         encoders=audio_encoder,
         observer=SpeechTelemetry(),

@@ -144,3 +144,12 @@ class SpeechTelemetry:
             request=receipt.request_id,
             error=type(error).__name__,
         )
+
+    def miscounted(self, tenant_id: str, request_id: str, error: Exception) -> None:
+        """Says by which request the tenant's count is too high."""
+        logger().error(
+            "characters not given back",
+            tenant=tenant_id,
+            request=request_id,
+            error=type(error).__name__,
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
     from datetime import datetime
     from typing import BinaryIO
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from voice_gateway.domain.samples.signal import DecodedSample
     from voice_gateway.domain.samples.upload import UploadForm
     from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk, SpeechRequest
-    from voice_gateway.domain.tiers import Ceiling, Plan
+    from voice_gateway.domain.tiers import Allowance, Ceiling, Plan, Stock
 
 
 class SpeechProvider(Protocol):
@@ -271,6 +271,10 @@ class SpeechObserver(Protocol):
         """The receipt could not be stored: its figures must survive in the log."""
         ...
 
+    def miscounted(self, tenant_id: str, request_id: str, error: Exception) -> None:
+        """What was reserved and not spoken could not be given back to the tenant's allowance."""
+        ...
+
 
 class PersonalityRepository(Protocol):
     """Keeps personalities, one tenant's apart from another's."""
@@ -373,6 +377,47 @@ class TenantRepository(Protocol):
 
     def plan(self, tenant_id: str) -> Plan:
         """Returns the tenant's plan; of a tenant nobody knows, the free one.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+
+class UsageMeter(Protocol):
+    """Counts what tenants keep and use up."""
+
+    def stock(self, tenant_id: str) -> Mapping[Stock, int]:
+        """Returns how many of each kind the tenant keeps.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def used(self, tenant_id: str, month: str) -> Mapping[Allowance, int]:
+        """Returns how much of each allowance the tenant used in a month (`2026-11`).
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def take(
+        self, tenant_id: str, month: str, allowance: Allowance, amount: int, *, limit: int
+    ) -> int | None:
+        """Uses so much of an allowance, all of it or nothing, however many callers there are.
+
+        Returns:
+            None when it is taken; else how much was used already.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def correct(self, tenant_id: str, month: str, allowance: Allowance, change: int) -> None:
+        """Adds to what was used, or takes from it, whatever the limit.
 
         Raises:
             StorageUnavailableError: The table did not answer.

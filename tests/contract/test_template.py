@@ -30,7 +30,7 @@ OPEN_ROUTES: set[tuple[str, str]] = set()
 """Routes that anybody may call: none."""
 _SAMPLE_KEEPER = {"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"}
 RIGHTS = {
-    "SpeechFunction": {"Table": {"GetItem", "PutItem"}},
+    "SpeechFunction": {"Table": {"GetItem", "PutItem", "UpdateItem"}},
     "PersonalitiesFunction": {"Table": {"GetItem", "PutItem", "UpdateItem", "Query"}},
     "AuthorizerFunction": {"Table": {"GetItem"}},
     "SamplesFunction": {

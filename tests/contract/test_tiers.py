@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,8 +11,10 @@ import pytest
 from fakes.clock import FakeClock
 from fakes.personalities import FakePersonalities
 from fakes.tenants import FakeTenants
+from fakes.usage import FakeUsage
 from voice_gateway.adapters.dynamodb_personalities import DynamoPersonalities
 from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
+from voice_gateway.adapters.dynamodb_usage import KEPT_FOR, DynamoUsage
 from voice_gateway.domain.errors import (
     ConflictError,
     PlanLimitError,
@@ -20,11 +23,11 @@ from voice_gateway.domain.errors import (
 )
 from voice_gateway.domain.idempotency import OnceOnly
 from voice_gateway.domain.personality import Personality
-from voice_gateway.domain.tiers import Ceiling, Overrides, Plan, Stock, Tier
+from voice_gateway.domain.tiers import Allowance, Ceiling, Overrides, Plan, Stock, Tier
 from voice_gateway.ports import TenantRepository
 
 if TYPE_CHECKING:
-    from voice_gateway.ports import PersonalityRepository
+    from voice_gateway.ports import PersonalityRepository, UsageMeter
 
 NOW = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 BOTH = ["fake", "dynamodb"]
@@ -55,6 +58,13 @@ def tenants(request: pytest.FixtureRequest) -> WritableTenants:
     if request.param == "fake":
         return FakeTenants()
     return DynamoTenants(request.getfixturevalue("table"))
+
+
+@pytest.fixture(params=BOTH)
+def usage(request: pytest.FixtureRequest) -> UsageMeter:
+    if request.param == "fake":
+        return FakeUsage()
+    return DynamoUsage(request.getfixturevalue("table"))
 
 
 class TestCeiling:
@@ -149,10 +159,78 @@ class TestTenants:
         assert tenants.plan("other") == Plan()
 
 
+class TestUsage:
+    def test_nobody_has_used_anything_at_first(self, usage: UsageMeter) -> None:
+        assert usage.used("shop", "2026-03") == dict.fromkeys(Allowance, 0)
+        assert usage.stock("shop") == dict.fromkeys(Stock, 0)
+
+    def test_takes_up_to_the_limit(self, usage: UsageMeter) -> None:
+        spoken = Allowance.CHARACTERS
+        assert usage.take("shop", "2026-03", spoken, 101, limit=100) == 0
+        assert usage.take("shop", "2026-03", spoken, 60, limit=100) is None
+        assert usage.take("shop", "2026-03", spoken, 41, limit=100) == 60
+        assert usage.take("shop", "2026-03", spoken, 101, limit=100) == 60
+        assert usage.take("shop", "2026-03", spoken, 40, limit=100) is None
+        assert usage.take("shop", "2026-03", spoken, 1, limit=100) == 100
+        assert usage.used("shop", "2026-03") == {spoken: 100, Allowance.TRIAL_CHARACTERS: 0}
+
+    def test_allowances_months_and_tenants_are_apart(self, usage: UsageMeter) -> None:
+        for tenant, month, allowance in (
+            ("shop", "2026-03", Allowance.CHARACTERS),
+            ("shop", "2026-03", Allowance.TRIAL_CHARACTERS),
+            ("shop", "2026-04", Allowance.CHARACTERS),
+            ("shop-2", "2026-03", Allowance.CHARACTERS),
+        ):
+            assert usage.take(tenant, month, allowance, 10, limit=10) is None
+            assert usage.take(tenant, month, allowance, 1, limit=10) == 10
+
+    def test_a_limit_may_be_nothing(self, usage: UsageMeter) -> None:
+        assert usage.take("shop", "2026-03", Allowance.CHARACTERS, 1, limit=0) == 0
+
+    def test_is_corrected_whatever_the_limit(self, usage: UsageMeter) -> None:
+        usage.take("shop", "2026-03", Allowance.CHARACTERS, 10, limit=10)
+        usage.correct("shop", "2026-03", Allowance.CHARACTERS, 5)
+        assert usage.take("shop", "2026-03", Allowance.CHARACTERS, 1, limit=10) == 15
+        usage.correct("shop", "2026-03", Allowance.CHARACTERS, -15)
+        assert usage.used("shop", "2026-03")[Allowance.CHARACTERS] == 0
+
+    def test_of_many_at_once_exactly_those_pass_for_whom_there_is_room(
+        self, usage: UsageMeter
+    ) -> None:
+        def take(_: int) -> int | None:
+            return usage.take("shop", "2026-03", Allowance.CHARACTERS, 30, limit=100)
+
+        with ThreadPoolExecutor(16) as pool:
+            outcomes = list(pool.map(take, range(40)))
+        assert outcomes.count(None) == 3
+        assert usage.used("shop", "2026-03")[Allowance.CHARACTERS] == 90
+
+
+def test_stock_is_what_was_counted_in_the_transactions(table: Any) -> None:
+    personalities = DynamoPersonalities(table, FakeClock(NOW))
+    for name in ("a", "b"):
+        personalities.create(_personality(name), ceiling=TWO)
+    personalities.create(_personality("seeded", counted=False), ceiling=TWO)
+    assert DynamoUsage(table).stock("shop") == {Stock.PERSONALITIES: 2, Stock.SAMPLES: 0}
+
+
+def test_dynamodb_forgets_a_month_after_a_year_and_some(table: Any) -> None:
+    DynamoUsage(table).take("shop", "2026-03", Allowance.CHARACTERS, 1, limit=1)
+    DynamoUsage(table).correct("shop", "2026-03", Allowance.CHARACTERS, 1)
+    item = table.get_item(Key={"PK": "TENANT#shop", "SK": "USAGE#2026-03"})["Item"]
+    until = datetime.fromtimestamp(int(item["expires_at"]), UTC)
+    assert until == datetime(2026, 3, 1, tzinfo=UTC) + KEPT_FOR
+
+
 def test_trouble_with_the_table_is_one_error(unreachable_table: Any) -> None:
+    spoken = Allowance.CHARACTERS
     for act in (
         lambda: DynamoTenants(unreachable_table).plan("shop"),
         lambda: DynamoTenants(unreachable_table).put("shop", Plan()),
+        lambda: DynamoUsage(unreachable_table).stock("shop"),
+        lambda: DynamoUsage(unreachable_table).used("shop", "2026-03"),
+        lambda: DynamoUsage(unreachable_table).correct("shop", "2026-03", spoken, 1),
+        lambda: DynamoUsage(unreachable_table).take("shop", "2026-03", spoken, 1, limit=1),
     ):
         with pytest.raises(StorageUnavailableError):
             act()

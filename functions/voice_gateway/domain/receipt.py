@@ -87,6 +87,9 @@ class Receipt(BaseModel):
     real_time_factor: float | None
     """Total time over the audio's length; below 1 is faster than listening."""
     characters: int
+    purpose: str = "live"
+    characters_counted: int = 0
+    """What the purpose's allowance was charged: the sentences of which something was spoken."""
     cost_usd: float
     cost_saved_usd: float = 0.0
     not_applied: tuple[str, ...] = ()

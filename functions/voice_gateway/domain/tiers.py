@@ -42,6 +42,19 @@ class Allowance(StrEnum):
     """Spoken to try a personality out; apart from the others."""
 
 
+class Purpose(StrEnum):
+    """What a text is spoken for."""
+
+    LIVE = "live"
+    TRIAL = "trial"
+    """To hear what a personality is like; eats nothing of the month's characters."""
+
+    @property
+    def allowance(self) -> Allowance:
+        """What it draws on."""
+        return Allowance.TRIAL_CHARACTERS if self is Purpose.TRIAL else Allowance.CHARACTERS
+
+
 _Amount = Annotated[int, Field(ge=0, le=10**12)]
 
 

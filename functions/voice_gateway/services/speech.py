@@ -24,9 +24,12 @@ from voice_gateway.domain.receipt import Asked, Outcome, Receipt, Served
 from voice_gateway.domain.samples.sample import SampleRefusal
 from voice_gateway.domain.speech import SpeechRequest
 from voice_gateway.domain.text import pause_after, split_sentences
+from voice_gateway.domain.tiers import Purpose
+from voice_gateway.services.quota import Reserved
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+    from typing import Any
 
     from numpy.typing import NDArray
 
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
         SpeechProvider,
     )
     from voice_gateway.services.chosen_samples import ChosenSamples
+    from voice_gateway.services.quota import CharacterQuota
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,7 @@ class SpeechCommand:
     strict: bool = False
     audio_format: AudioFormat = AudioFormat.WAV
     sample_rate: int = 24_000
+    purpose: Purpose = Purpose.LIVE
     seconds_left: float | None = None
     """How long the caller's runtime will still wait; None for no bound."""
 
@@ -85,6 +90,8 @@ class _Progress:
         self.first_chunk: SpeechChunk | None = None
         self.first_audio: float | None = None
         self.audio_seconds = 0.0
+        self.characters = 0
+        """Of the sentences of which something was heard."""
         self.paused = 0.0
         """Seconds that the listener took, not we."""
 
@@ -98,6 +105,7 @@ class SpeechService:
         personalities: PersonalityRepository,
         samples: ChosenSamples,
         receipts: ReceiptStore,
+        quota: CharacterQuota,
         router: SpeechProvider,
         encoders: AudioEncoderFactory,
         observer: SpeechObserver,
@@ -106,6 +114,7 @@ class SpeechService:
         self._personalities = personalities
         self._samples = samples
         self._receipts = receipts
+        self._quota = quota
         self._router = router
         self._encoders = encoders
         self._observer = observer
@@ -139,6 +148,7 @@ class SpeechService:
             NotFoundError: The tenant has no such personality.
             AllProvidersFailedError: Nobody could speak.
             ProviderError: A provider refused the request itself (`rejected`).
+            QuotaExceededError: The tenant has used up its characters of this month.
             StorageUnavailableError: The table did not answer.
         """
         progress = _Progress(self._clock.monotonic())
@@ -147,12 +157,22 @@ class SpeechService:
             raise InvalidRequestError(
                 f"{command.audio_format} takes one of {listed}.", field="sample_rate"
             )
-        personality, sample = await asyncio.to_thread(self._personality, command)
-        request = self._request(command, personality, sample)
-        stream = self._stream(command, request, progress)
+        # While the personality is read: of the text as it came, which is never much more than what
+        # will be spoken of it.
+        reserved = Reserved(
+            self._quota, command.tenant_id, command.purpose.allowance, len(command.text)
+        )
         try:
+            personality, sample = await asyncio.to_thread(self._personality, command)
+            request = self._request(command, personality, sample)
+            await reserved.granted()
+            stream = self._stream(command, request, progress, reserved)
             first_bytes = await anext(stream)
-        except AllProvidersFailedError as error:
+        except BaseException as error:
+            if progress.first_chunk is None:
+                self._soon(self._settle(command, reserved, 0))
+            if not isinstance(error, AllProvidersFailedError):
+                raise
             refused = _blame(error, command, request)
             if refused is error:
                 self._observer.failed(command.tenant_id, command.request_id, error.attempts)
@@ -214,7 +234,11 @@ class SpeechService:
         )
 
     async def _stream(
-        self, command: SpeechCommand, request: SpeechRequest, progress: _Progress
+        self,
+        command: SpeechCommand,
+        request: SpeechRequest,
+        progress: _Progress,
+        reserved: Reserved,
     ) -> AsyncGenerator[bytes]:
         """Yields the answer's bytes, none of them empty."""
         encoder = self._encoders(command.audio_format, command.sample_rate)
@@ -236,33 +260,48 @@ class SpeechService:
             if progress.first_chunk is not None:
                 # The listener hung up, or the chain ended in the middle: what was spoken is still
                 # accounted for, but nothing may be awaited on this way out.
-                self._keep_soon(command, request, progress)
+                self._keep_soon(command, request, progress, reserved)
             raise
         # All is spoken: its receipt is stored while the last of it is encoded and sent.
         if progress.first_audio is None:
             progress.first_audio = self._clock.monotonic()
-        saving = self._keep_soon(command, request, progress)
+        saving = self._keep_soon(command, request, progress, reserved)
         ready = encoder.encode(last.samples, last.sample_rate) if last is not None else b""
         if ready := ready + encoder.finish():
             yield ready
         await saving
 
     def _keep_soon(
-        self, command: SpeechCommand, request: SpeechRequest, progress: _Progress
+        self,
+        command: SpeechCommand,
+        request: SpeechRequest,
+        progress: _Progress,
+        reserved: Reserved,
     ) -> asyncio.Task[None]:
         receipt = self._receipt(command, request, progress)
-        task = asyncio.get_running_loop().create_task(self._keep(command, receipt))
+        return self._soon(self._keep(command, receipt, reserved))
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
         self._saving.add(task)
         task.add_done_callback(self._saving.discard)
         return task
 
-    async def _keep(self, command: SpeechCommand, receipt: Receipt) -> None:
+    async def _keep(self, command: SpeechCommand, receipt: Receipt, reserved: Reserved) -> None:
         self._observer.served(command.tenant_id, receipt)
+        settling = self._soon(self._settle(command, reserved, receipt.characters_counted))
         try:
             await asyncio.to_thread(self._receipts.save, command.tenant_id, receipt)
         except StorageUnavailableError as error:
             # The audio is out: it is too late to fail, so the figures go to the log instead.
             self._observer.receipt_lost(command.tenant_id, receipt, error)
+        await settling
+
+    async def _settle(self, command: SpeechCommand, reserved: Reserved, spoken: int) -> None:
+        try:
+            await reserved.settle(spoken)
+        except StorageUnavailableError as error:
+            self._observer.miscounted(command.tenant_id, command.request_id, error)
 
     def _receipt(
         self, command: SpeechCommand, request: SpeechRequest, progress: _Progress
@@ -304,6 +343,8 @@ class SpeechService:
                 round(total / progress.audio_seconds, 4) if progress.audio_seconds else None
             ),
             characters=sum(map(len, request.sentences)),
+            purpose=command.purpose.value,
+            characters_counted=progress.characters,
             cost_usd=sum(a.cost_usd for a in attempts),
             not_applied=tuple(sorted(request.journal.not_applied)),
             sample_refused=request.sample_refused,
@@ -333,6 +374,7 @@ async def _joined(
             pieces.append(silence(pause_after(sentences[chunk.sentence - 1]), chunk.sample_rate))
         if current is None or current[0] != chunk.sentence:
             current = (chunk.sentence, SentenceTrimmer(chunk.sample_rate))
+            progress.characters += len(sentences[chunk.sentence])
         pieces.append(current[1].push(chunk.samples))
         if chunk.last:
             pieces.append(current[1].finish())
