@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
     from voice_gateway.ports import ReceiptStore
     from voice_gateway.providers.registry import ProviderRegistry
+    from voice_gateway.services.api_keys import ApiKeyService
     from voice_gateway.services.authorization import AuthorizationService
     from voice_gateway.services.chosen_samples import ChosenSamples
     from voice_gateway.services.personalities import PersonalityService
     from voice_gateway.services.sample_care import SampleCare
     from voice_gateway.services.speech import SpeechService
+    from voice_gateway.services.usage import UsageService
     from voice_gateway.services.voice_samples import VoiceSampleService
     from voice_gateway.settings import FunctionSettings, SpeechSettings
 
@@ -114,13 +116,49 @@ def sample_care() -> SampleCare:
 
 
 @cache
+def account_services() -> tuple[ApiKeyService, UsageService]:
+    """Of the account function."""
+    from voice_gateway.adapters.dynamodb_api_keys import DynamoApiKeys
+    from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
+    from voice_gateway.adapters.dynamodb_usage import DynamoUsage
+    from voice_gateway.services.api_keys import ApiKeyService
+    from voice_gateway.services.usage import UsageService
+    from voice_gateway.settings import AccountSettings
+
+    table = _table(AccountSettings().table_name)
+    clock = SystemClock()
+    return (
+        ApiKeyService(DynamoApiKeys(table), clock),
+        UsageService(DynamoTenants(table), DynamoUsage(table), clock),
+    )
+
+
+@cache
 def authorization_service() -> AuthorizationService:
     """Of the authorizer."""
     from voice_gateway.adapters.dynamodb_api_keys import DynamoApiKeys
-    from voice_gateway.services.authorization import AuthorizationService
+    from voice_gateway.adapters.jwt_verifier import JwtVerifier, RemoteKeySet
+    from voice_gateway.observability import AuthorizationTelemetry
+    from voice_gateway.services.authorization import AuthorizationService, PeopleClaims
     from voice_gateway.settings import AuthorizerSettings
 
-    return AuthorizationService(DynamoApiKeys(_table(AuthorizerSettings().table_name)))
+    settings = AuthorizerSettings()
+    clock = SystemClock()
+    observer = AuthorizationTelemetry()
+    tokens = None
+    if settings.people_sign_in:
+        tokens = JwtVerifier(
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+            keys=RemoteKeySet(settings.jwt_jwks_url, clock, observer),
+        )
+    return AuthorizationService(
+        DynamoApiKeys(_table(settings.table_name)),
+        clock,
+        observer,
+        tokens=tokens,
+        claims=PeopleClaims(tenant=settings.jwt_tenant_claim, role=settings.jwt_role_claim),
+    )
 
 
 @cache

@@ -153,3 +153,15 @@ class SpeechTelemetry:
             request=request_id,
             error=type(error).__name__,
         )
+
+
+class AuthorizationTelemetry:
+    """Implements `ports.AuthorizationObserver`."""
+
+    def use_not_noted(self, key_id: str, error: Exception) -> None:
+        """Says of which key."""
+        logger().error("key's use not noted", key=key_id, error=type(error).__name__)
+
+    def keys_not_fetched(self, error: Exception) -> None:
+        """Says why; what the provider answered stays out of it."""
+        logger().error("identity provider's keys not fetched", error=type(error).__name__)

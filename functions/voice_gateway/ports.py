@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from voice_gateway.domain.access import ApiKey
     from voice_gateway.domain.audio import AudioFormat
     from voice_gateway.domain.idempotency import OnceOnly
     from voice_gateway.domain.listing import PersonalityFilter
@@ -447,14 +448,101 @@ class ReceiptStore(Protocol):
 
 
 class ApiKeyRepository(Protocol):
-    """Knows which API keys are good; sees only their hashes."""
+    """Keeps API keys, or rather their hashes."""
 
-    def find(self, tenant_id: str, key_hash: str) -> frozenset[str] | None:
-        """Returns the key's scopes, or None when there is no such key or it was revoked.
+    def find(self, tenant_id: str, key_hash: str) -> ApiKey | None:
+        """Finds a key by its hash, be it good or not; None when there is none.
 
         Raises:
             StorageUnavailableError: The table did not answer.
         """
+        ...
+
+    def get(self, tenant_id: str, wanted: str) -> ApiKey:
+        """Fetches a key by its id.
+
+        Raises:
+            NotFoundError: The tenant has none with this id.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def list(
+        self, tenant_id: str, *, limit: int, cursor: str | None = None
+    ) -> tuple[Sequence[ApiKey], str | None]:
+        """Lists by id, the dead ones too, a page at a time.
+
+        Returns:
+            The page, and the cursor of the next one (None at the end).
+
+        Raises:
+            InvalidRequestError: The cursor is not one of ours.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def create(self, api_key: ApiKey) -> None:
+        """Stores a new one.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def rotate(self, old: ApiKey, new: ApiKey, *, until: datetime) -> None:
+        """Stores a new one, and with it lets the old one end.
+
+        Args:
+            old: The one that is replaced.
+            new: The one that takes its place.
+            until: When the old one ends.
+
+        Raises:
+            ConflictError: The old one was revoked or replaced already.
+            StaleWriteError: Somebody else is writing it at this moment.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def revoke(self, api_key: ApiKey, now: datetime) -> None:
+        """Makes a key useless for good; one that was revoked before stays as it is.
+
+        Raises:
+            NotFoundError: The tenant has no such key.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def note_use(self, api_key: ApiKey, now: datetime) -> None:
+        """Remembers when it was last used.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+
+class TokenVerifier(Protocol):
+    """Knows which people's tokens are good."""
+
+    def verify(self, token: str) -> Mapping[str, object] | None:
+        """Returns what a token claims; None when its word is not to be taken.
+
+        Raises:
+            KeySetUnavailableError: Nobody could say.
+        """
+        ...
+
+
+class AuthorizationObserver(Protocol):
+    """Hears what must not stand in the way of an answer."""
+
+    def use_not_noted(self, key_id: str, error: Exception) -> None:
+        """When a key was last used could not be stored."""
+        ...
+
+    def keys_not_fetched(self, error: Exception) -> None:
+        """The identity provider did not give its keys; those of the last time are still used."""
         ...
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from voice_gateway.adapters.dynamodb_api_keys import DynamoApiKeys
 from voice_gateway.adapters.dynamodb_personalities import DynamoPersonalities
 from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
+from voice_gateway.domain.access import Scope
 from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.character import Traits
 from voice_gateway.domain.errors import ConflictError
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
 
     from voice_gateway.ports import Clock
 
-SCOPES: Final = frozenset(
-    {"personalities:read", "personalities:write", "speech:read", "speech:write"}
-)
-"""Everything that a key may do."""
+SCOPES: Final = frozenset[str](Scope)
+"""The first key may do everything, give itself successors too."""
 
 _PROMPT: Final = (
     "You are {name}, a budtender at {shop}. {description}\n"

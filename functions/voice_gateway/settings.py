@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 EXPOSED_HEADERS: Final = (
@@ -17,6 +17,7 @@ EXPOSED_HEADERS: Final = (
     "idempotent-replayed",
     "location",
     "allow",
+    "retry-after",
 )
 """What a page may read of an answer beside what every page may."""
 
@@ -50,8 +51,39 @@ class PersonalitiesSettings(FunctionSettings, BrowserSettings):
     """Of the personalities function."""
 
 
+class AccountSettings(FunctionSettings, BrowserSettings):
+    """Of the account function."""
+
+
 class AuthorizerSettings(FunctionSettings):
-    """Of the authorizer."""
+    """Of the authorizer.
+
+    People can sign in where an issuer, an audience and the address of its keys are named: all three
+    or none.
+    """
+
+    jwt_issuer: str = ""
+    """What a token's `iss` must be."""
+    jwt_audience: str = ""
+    """What a token's `aud` must be or hold."""
+    jwt_jwks_url: str = Field(default="", pattern=r"^$|^https://.|^http://127\.0\.0\.1[:/]")
+    """Where the issuer publishes its keys."""
+    jwt_tenant_claim: str = Field(default="tenant", min_length=1)
+    """Which claim names the tenant."""
+    jwt_role_claim: str = Field(default="role", min_length=1)
+    """Which claim names the role, or a list of roles: `viewer`, `editor`, `admin`."""
+
+    @property
+    def people_sign_in(self) -> bool:
+        """Whether tokens are taken at all."""
+        return bool(self.jwt_issuer)
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> Self:
+        named = (self.jwt_issuer, self.jwt_audience, self.jwt_jwks_url)
+        if any(named) and not all(named):
+            raise ValueError("name JWT_ISSUER, JWT_AUDIENCE and JWT_JWKS_URL, or none of them")
+        return self
 
 
 class SamplesSettings(FunctionSettings, BrowserSettings):

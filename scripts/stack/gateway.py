@@ -22,6 +22,7 @@ from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 
 import aws
 import layout
+import people
 import template
 from event_sources import drain, tick
 from gateway_responses import gateway_response
@@ -132,6 +133,8 @@ class Gateway:
         """Answers one HTTP request."""
         if http.path == STATE_PATH:
             return self._state()
+        if http.path == layout.JWKS_PATH:
+            return web.json_response(people.key_set())
         started = time.perf_counter()
         request = await self._read(http)
         if isinstance(request, web.Response):

@@ -25,6 +25,10 @@ RESOURCES: Final = STATE / "resources.json"
 REGION: Final = "us-east-1"
 ACCOUNT: Final = "000000000000"
 TENANT: Final = "demo"
+ISSUER_KEY: Final = STATE / "issuer.pem"
+"""Signs people's tokens on this machine, and opens nothing elsewhere."""
+JWKS_PATH: Final = "/_local/jwks.json"
+TOKEN_AUDIENCE: Final = "personality-voices"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,4 +79,12 @@ def template_parameters() -> dict[str, str]:
         "TritonUrl": f"127.0.0.1:{TRITON_GRPC_PORT.number}",
         "TritonTls": "false",
         "DeletionProtection": "false",
+        "JwtIssuer": issuer(),
+        "JwtAudience": TOKEN_AUDIENCE,
+        "JwtJwksUrl": f"{issuer()}{JWKS_PATH}",
     }
+
+
+def issuer() -> str:
+    """Who signs people's tokens on this machine; see `people`."""
+    return f"http://127.0.0.1:{GATEWAY_PORT.number}"

@@ -31,12 +31,16 @@ def fill(table_name: str, endpoint: str, api_key: str) -> str:
         aws_access_key_id="local",
         aws_secret_access_key="local",
     ).Table(table_name)
-    # Whoever tries the stack out shall not stand before the limits of the free tier.
-    DynamoTenants(table).put(TENANT, Plan(tier=Tier.PRO))
     key = api_key if tenant_of(api_key) == TENANT else mint_key(TENANT)
-    seed(table, tenant_id=TENANT, api_key=key, clock=SystemClock())
-    if DynamoApiKeys(table).find(TENANT, hash_key(key)) is None:
-        # Somebody revoked it, and seeding brings no revoked key back.
+    clock = SystemClock()
+    seed(table, tenant_id=TENANT, api_key=key, clock=clock)
+    seeded = DynamoApiKeys(table).find(TENANT, hash_key(key))
+    if seeded is None or not seeded.is_good(clock.now()):
+        # Somebody revoked or replaced it, and seeding brings no dead key back.
         key = mint_key(TENANT)
-        seed(table, tenant_id=TENANT, api_key=key, clock=SystemClock())
+        seed(table, tenant_id=TENANT, api_key=key, clock=clock)
+    tenants = DynamoTenants(table)
+    if tenants.plan(TENANT) == Plan():
+        # Whoever tries things out on their own machine should not run into limits.
+        tenants.put(TENANT, Plan(tier=Tier.ENTERPRISE))
     return key

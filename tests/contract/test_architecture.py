@@ -62,9 +62,11 @@ HEAVY: Final = {
     "boto3",
     "botocore.client",  # powertools takes the empty top of botocore, nothing below
     "botocore.session",
+    "cryptography",
     "google",
     "ibm_cloud_sdk_core",
     "ibm_watson",
+    "jwt",
     "onnxruntime",
     "piper",
     "torch",

@@ -32,7 +32,8 @@ _SAMPLE_KEEPER = {"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"}
 RIGHTS = {
     "SpeechFunction": {"Table": {"GetItem", "PutItem", "UpdateItem"}},
     "PersonalitiesFunction": {"Table": {"GetItem", "PutItem", "UpdateItem", "Query"}},
-    "AuthorizerFunction": {"Table": {"GetItem"}},
+    "AccountFunction": {"Table": {"GetItem", "PutItem", "UpdateItem", "Query"}},
+    "AuthorizerFunction": {"Table": {"GetItem", "UpdateItem"}},
     "SamplesFunction": {
         "Table": _SAMPLE_KEEPER,
         "SamplesBucket/tenants/*/samples/*/original": {"PutObject"},
@@ -163,19 +164,26 @@ def test_the_web_app_has_the_routes_that_lead_to_it() -> None:
 
 
 def _rest_apps() -> dict[str, Any]:
+    from fakes.api_keys import FakeApiKeys
     from fakes.clock import FakeClock
     from fakes.personalities import FakePersonalities
     from fakes.samples import FakeSampleFiles, FakeSampleQueue, FakeSamples
     from fakes.tenants import FakeTenants
-    from voice_gateway.handlers import personalities, voice_samples
+    from fakes.usage import FakeUsage
+    from voice_gateway.handlers import account, personalities, voice_samples
+    from voice_gateway.services.api_keys import ApiKeyService
     from voice_gateway.services.chosen_samples import ChosenSamples
     from voice_gateway.services.personalities import PersonalityService
+    from voice_gateway.services.usage import UsageService
     from voice_gateway.services.voice_samples import VoiceSampleService
 
     clock, tenants, samples = FakeClock(), FakeTenants(), FakeSamples()
     service = PersonalityService(FakePersonalities(), clock, tenants=tenants)
     return {
         "PersonalitiesFunction": personalities.create_app(service, ChosenSamples(samples)),
+        "AccountFunction": account.create_app(
+            ApiKeyService(FakeApiKeys(), clock), UsageService(tenants, FakeUsage(), clock)
+        ),
         "SamplesFunction": voice_samples.create_app(
             VoiceSampleService(
                 samples=samples,
@@ -189,7 +197,9 @@ def _rest_apps() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("function", ["PersonalitiesFunction", "SamplesFunction"])
+@pytest.mark.parametrize(
+    "function", ["PersonalitiesFunction", "AccountFunction", "SamplesFunction"]
+)
 def test_a_rest_app_has_the_routes_that_lead_to_it(function: str) -> None:
     app = _rest_apps()[function]
     served = {
@@ -199,6 +209,22 @@ def test_a_rest_app_has_the_routes_that_lead_to_it(function: str) -> None:
     }
     routed = {(r.method, r.path) for r in DEPLOYMENT.api.routes if r.function == function}
     assert served == routed
+
+
+def test_the_authorizer_writes_nothing_but_when_a_key_was_used() -> None:
+    (policy,) = RESOURCES["AuthorizerFunctionRole"]["Properties"]["Policies"]
+    (writing,) = (
+        statement
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Action"] == "dynamodb:UpdateItem"
+    )
+    attributes = writing["Condition"]["ForAllValues:StringEquals"]["dynamodb:Attributes"]
+    assert set(attributes) == {"PK", "SK", "last_used_at"}
+
+
+def test_a_revoked_key_is_out_within_a_minute() -> None:
+    """As docs/decisions.md says."""
+    assert [each.ttl for each in DEPLOYMENT.api.authorizers.values()] == [60]
 
 
 def test_a_page_of_another_origin_may_send_what_the_api_reads() -> None:

@@ -108,6 +108,7 @@ class SampleHouse:
         self,
         *,
         clock: FakeClock | None = None,
+        personality_id: str | None = "marcel",
         samples: SampleRepository | None = None,
         files: SampleFiles | None = None,
         queue: SampleQueue | None = None,
@@ -121,7 +122,8 @@ class SampleHouse:
         self.queue = FakeSampleQueue()
         self.caches = FakeVoiceCaches()
         self.observer = FakeSampleObserver()
-        self.repository = FakePersonalities(personality(), clock=self.clock)
+        there = () if personality_id is None else (personality(personality_id),)
+        self.repository = FakePersonalities(*there, clock=self.clock)
         stored: SampleRepository = wrap("samples", samples or self.samples)
         kept: SampleFiles = wrap("files", files or self.files)
         waiting: SampleQueue = wrap("queue", queue or self.queue)

@@ -24,7 +24,11 @@ from voice_gateway.observability import logger
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SHOP = {"tenant": "shop", "scopes": "personalities:read personalities:write", "key_id": "key-1"}
+SHOP = {
+    "tenant": "shop",
+    "scopes": "personalities:read personalities:write consent:revoke",
+    "key_id": "key-1",
+}
 OTHER = {**SHOP, "tenant": "other"}
 VOICE = "/api/personalities/marcel/voice"
 SAMPLES = "/api/personalities/marcel/samples"
@@ -99,6 +103,10 @@ class TestDoor:
         if method != "GET":
             reader = {**SHOP, "scopes": "personalities:read"}
             assert client.send(method, url, body, authorizer=reader)[0] == 403
+        if url.endswith("/consent"):
+            editor = {**SHOP, "scopes": "personalities:read personalities:write"}
+            refused = client.send(method, url, body, authorizer=editor)[0] == 403
+            assert refused == (method == "DELETE")
 
     @pytest.mark.parametrize(("method", "url", "body"), ROUTES)
     def test_another_tenant_s_is_as_one_that_is_not_there(

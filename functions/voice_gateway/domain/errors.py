@@ -17,6 +17,7 @@ VoiceGatewayError
 │   └── InvalidSampleError       the bytes are no usable recording
 ├── ProviderError                one provider could not speak: the next one may
 ├── AllProvidersFailedError      the whole chain could not speak
+├── KeySetUnavailableError       the identity provider's keys could not be fetched
 └── StorageUnavailableError      the table did not answer: retry later
 """
 
@@ -202,6 +203,10 @@ class AllProvidersFailedError(VoiceGatewayError):
         tried = ", ".join(f"{a.provider} ({a.reason})" for a in attempts) or "none"
         super().__init__(f"no provider could speak: {tried}")
         self.attempts = tuple(attempts)
+
+
+class KeySetUnavailableError(VoiceGatewayError):
+    """The identity provider's keys could not be fetched: nobody can say whose token it is."""
 
 
 class StorageUnavailableError(VoiceGatewayError):

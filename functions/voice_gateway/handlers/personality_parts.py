@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from voice_gateway.api_models import PageQuery, PersonalityView, VersionPage
+from voice_gateway.domain.access import Scope
 from voice_gateway.handlers.conditions import etag, expected_versions, is_known
 from voice_gateway.handlers.rest import (
     header,
@@ -29,8 +30,8 @@ ONE: Final = "/api/personalities/<personality_id>"
 _VOICE: Final = f"{ONE}/voice"
 _VERSIONS: Final = f"{ONE}/versions"
 _RESTORE: Final = f"{ONE}/restore"
-READ: Final = "personalities:read"
-WRITE: Final = "personalities:write"
+READ: Final = Scope.PERSONALITIES_READ
+WRITE: Final = Scope.PERSONALITIES_WRITE
 
 
 def bind_voice(

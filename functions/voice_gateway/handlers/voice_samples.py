@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from voice_gateway import bootstrap
+from voice_gateway.domain.access import Scope
 from voice_gateway.handlers.conditions import etag, expected_versions
 from voice_gateway.handlers.personality_parts import ONE, READ, WRITE
 from voice_gateway.handlers.rest import (
@@ -56,18 +57,18 @@ def create_app(service: VoiceSampleService) -> APIGatewayRestResolver:
 def _bind_uploads(app: APIGatewayRestResolver, service: VoiceSampleService) -> None:
     @app.post(_VOICE)
     def upload_sample(personality_id: str) -> Response[str]:
-        tenant_id = tenant_of(app.current_event, WRITE)
+        caller = caller_of(app.current_event, WRITE)
         query = read_query(app.current_event, UploadQuery)
-        order = query.order(tenant_id, personality_id, caller_of(app.current_event))
+        order = query.order(caller.tenant_id, personality_id, caller.id)
         sample = service.upload(order, read_bytes(app.current_event))
         here = app.current_event.request_context.path.rstrip("/").removesuffix("/voice")
         return send(SampleView.of(sample), 202, {"Location": f"{here}/samples/{sample.id}"})
 
     @app.post(f"{_VOICE}/uploads")
     def request_upload(personality_id: str) -> Response[str]:
-        tenant_id = tenant_of(app.current_event, WRITE)
+        caller = caller_of(app.current_event, WRITE)
         query = read_query(app.current_event, UploadQuery)
-        order = query.order(tenant_id, personality_id, caller_of(app.current_event))
+        order = query.order(caller.tenant_id, personality_id, caller.id)
         return send(UploadView.of(*service.request_upload(order)), 201)
 
 
@@ -81,9 +82,8 @@ def _bind_voice(app: APIGatewayRestResolver, service: VoiceSampleService) -> Non
 
     @app.delete(_VOICE)
     def remove_voice(personality_id: str) -> Response[str]:
-        tenant_id = tenant_of(app.current_event, WRITE)
-        by = caller_of(app.current_event)
-        return voice(service.remove_voice(tenant_id, personality_id, by))
+        caller = caller_of(app.current_event, WRITE)
+        return voice(service.remove_voice(caller.tenant_id, personality_id, caller.id))
 
     def voice(personality: Personality) -> Response[str]:
         shown = VoiceView.of(personality, service.chosen(personality))
@@ -103,9 +103,9 @@ def _bind_samples(app: APIGatewayRestResolver, service: VoiceSampleService) -> N
 
     @app.delete(_SAMPLE)
     def delete_sample(personality_id: str, sample_id: str) -> Response[str]:
-        tenant_id = tenant_of(app.current_event, WRITE)
-        by = caller_of(app.current_event)
-        return send(SampleView.of(service.delete(tenant_id, personality_id, sample_id, by)))
+        caller = caller_of(app.current_event, WRITE)
+        buried = service.delete(caller.tenant_id, personality_id, sample_id, caller.id)
+        return send(SampleView.of(buried))
 
 
 def _bind_consent(app: APIGatewayRestResolver, service: VoiceSampleService) -> None:
@@ -116,17 +116,16 @@ def _bind_consent(app: APIGatewayRestResolver, service: VoiceSampleService) -> N
 
     @app.post(f"{_VOICE}/consent")
     def give_consent(personality_id: str) -> Response[str]:
-        tenant_id = tenant_of(app.current_event, WRITE)
-        statement = read_body(app.current_event, ConsentBody).statement(
-            caller_of(app.current_event)
-        )
-        return send(ConsentView.of(service.give_consent(tenant_id, personality_id, statement)), 201)
+        caller = caller_of(app.current_event, WRITE)
+        statement = read_body(app.current_event, ConsentBody).statement(caller.id)
+        agreed = service.give_consent(caller.tenant_id, personality_id, statement)
+        return send(ConsentView.of(agreed), 201)
 
     @app.delete(f"{_VOICE}/consent")
     def revoke_consent(personality_id: str) -> Response[str]:
-        tenant_id = tenant_of(app.current_event, WRITE)
-        by = caller_of(app.current_event)
-        return send(SampleList.of(service.revoke_consent(tenant_id, personality_id, by)))
+        caller = caller_of(app.current_event, Scope.CONSENT_REVOKE)
+        gone = service.revoke_consent(caller.tenant_id, personality_id, caller.id)
+        return send(SampleList.of(gone))
 
     @app.get("/api/consent-texts")
     def list_consent_texts() -> Response[str]:

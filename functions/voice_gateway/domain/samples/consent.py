@@ -28,7 +28,7 @@ CONSENT_TEXTS: Final = {
     "Geschäfts mit ihr spricht. Ich kann das jederzeit widerrufen; meine Aufnahmen werden dann "
     "gelöscht.",
     "en": "My name is {speaker}, and this voice is mine. I agree that an artificial voice is "
-    "made from my recording, and that this shop's digital assistant speaks with it. I can take "
+    "made from my recording, and that this store's digital assistant speaks with it. I can take "
     "this back at any time; my recordings are deleted then.",
     "es": "Me llamo {speaker} y esta voz es mía. Acepto que a partir de mi grabación se cree "
     "una voz artificial y que el asistente digital de esta tienda hable con ella. Puedo "
