@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fakes.events import REQUEST_ID, lambda_context, rest_event
+from fakes.hostile import hostile_recordings
 from fakes.sample_house import SampleHouse, bad_recording, bucket_event, good_recording, personality
 from voice_gateway.domain.chain import PROVIDER_NAMES
 from voice_gateway.domain.samples.consent import CONSENT_TEXTS
@@ -47,6 +48,9 @@ ROUTES = [
     ("GET", f"{SAMPLES}/{NOWHERE}", None),
     ("DELETE", f"{SAMPLES}/{NOWHERE}", None),
 ]
+
+
+HOSTILE = hostile_recordings()
 
 
 class Client:
@@ -199,6 +203,22 @@ class TestUpload:
         assert client.send("POST", f"{VOICE}/uploads?activate=false")[0] == 201
         client.house.tenants.put("shop", Plan(overrides=Overrides(samples=0, cloning=True)))
         assert client.send("POST", VOICE, good_recording())[0] == 402
+
+
+class TestHostile:
+    @pytest.mark.parametrize("name", sorted(HOSTILE))
+    def test_ends_in_a_report_that_says_what_is_wrong(self, client: Client, name: str) -> None:
+        data, code = HOSTILE[name]
+        sample = client.validated(data)
+        _, shown = client.send("GET", f"{SAMPLES}/{sample}")
+        assert shown["state"] == "rejected"
+        assert shown["report"]["findings"][0]["code"] == code
+        assert client.house.personalities.get("shop", "marcel").voice_config.sample_path is None
+
+    @pytest.mark.parametrize("sample_id", ["..", "%2e%2e", "0" * 31, "G" * 32, "0" * 2000, "💥"])
+    def test_no_id_leads_astray(self, client: Client, sample_id: str) -> None:
+        assert client.send("GET", f"{SAMPLES}/{sample_id}")[0] == 404
+        assert client.send("DELETE", f"{SAMPLES}/{sample_id}")[0] == 404
 
 
 class TestChoice:

@@ -23,6 +23,7 @@ import aws
 import layout
 import template
 from event_sources import scheduled_event, take
+from fakes.hostile import hostile_recordings, longest_recording
 from fakes.sample_house import bad_recording, good_recording, personality
 from lambda_runtime import LocalFunction
 from processes import Part, Supervisor
@@ -171,6 +172,53 @@ async def test_both_ways_of_uploading_end_in_a_verdict(road: Road) -> None:
     road.api.delete("shop", "marcel", formed.id, "key-1")
     await road.drain()
     assert road.state(formed) is SampleState.PURGED
+
+
+async def test_no_upload_takes_more_than_the_function_has(road: Road, tmp_path: Path) -> None:
+    """In a process that gets no more memory than Lambda would give it."""
+    bound = road.deployment.functions["SampleValidationFunction"].memory
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nulimit -v {bound * 1024}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    whole = road.function
+    road.function = LocalFunction(
+        road.deployment.functions["SampleValidationFunction"],
+        python=python,
+        root=layout.FUNCTIONS,
+        environment={**whole._environment, "TMPDIR": str(scratch)},
+        concurrency=1,
+    )
+    made = {}
+    for name, (data, code) in {
+        **hostile_recordings(),
+        "the longest": (longest_recording(), None),
+        "a good one": (good_recording(), None),
+    }.items():
+        sample, form = road.api.request_upload(ORDER)
+        with httpx.Client() as client:
+            answer = client.post(form.url, data=dict(form.fields), files={"file": data})
+        assert answer.status_code == 204
+        made[name] = (sample, code)
+    sample, form = road.api.request_upload(ORDER)
+    with httpx.Client() as client:
+        answer = client.post(form.url, data=dict(form.fields), files={"file": b""})
+    assert answer.status_code == 400
+    await road.drain()
+    (worker,) = road.function._workers
+    status = Path(f"/proc/{worker._process.pid}/status").read_text()
+    (peak,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    for name, (sample, code) in made.items():
+        report = road.samples.get("shop", sample.id).report
+        assert report is not None, name
+        assert report.usable == (code is None), name
+        assert code is None or report.findings[0].code is code, name
+    assert road.dead_letters() == 0
+    assert peak < bound * 1024
+    assert list(scratch.iterdir()) == []
+    await road.function.aclose()
+    road.function = whole
 
 
 async def test_a_validator_that_is_killed_loses_no_sample(road: Road) -> None:
