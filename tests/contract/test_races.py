@@ -218,7 +218,7 @@ def test_fifty_creations_at_once_stop_at_the_limit(repository: PersonalityReposi
             return "refused"
         return "made"
 
-    with ThreadPoolExecutor(WRITERS) as pool:
+    with ThreadPoolExecutor(50) as pool:
         outcomes = Counter(pool.map(create, range(50)))
     assert outcomes == {"made": limit, "refused": 50 - limit}
     page, _ = service.list("shop", limit=100)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
+from urllib.error import HTTPError
 
 from voice_gateway.domain.errors import KeySetUnavailableError
 
@@ -150,8 +152,14 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def _fetch(url: str) -> bytes:
     opener = urllib.request.build_opener(_NoRedirect)
-    with opener.open(url, timeout=_FETCH_TIMEOUT_SECONDS) as answer:
-        document: bytes = answer.read(_LONGEST_KEY_SET + 1)
+    try:
+        with opener.open(url, timeout=_FETCH_TIMEOUT_SECONDS) as answer:
+            document: bytes = answer.read(_LONGEST_KEY_SET + 1)
+    except HTTPError as error:
+        error.close()
+        raise
+    except HTTPException as error:
+        raise OSError("this is no whole answer") from error
     if len(document) > _LONGEST_KEY_SET:
         raise OSError("no key set is that long")
     return document

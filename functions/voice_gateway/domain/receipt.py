@@ -89,7 +89,7 @@ class Receipt(BaseModel):
     characters: int
     purpose: str = "live"
     characters_counted: int = 0
-    """What the purpose's allowance was charged: the sentences of which something was spoken."""
+    """What the purpose's allowance was charged: the sentences that were begun."""
     cost_usd: float
     cost_saved_usd: float = 0.0
     not_applied: tuple[str, ...] = ()

@@ -149,10 +149,8 @@ async def _healthz(_: Request) -> Response:
 
 
 async def _speak(request: Request) -> Response:
-    request_id, tenant = (
-        _request_id(request),
-        tenant_with(access.Scope.SPEECH_WRITE, _context(request)),
-    )
+    request_id = _request_id(request)
+    tenant = tenant_with(access.Scope.SPEECH_WRITE, _context(request))
     body = parse_body(SpeechBody, await _read_body(request))
     command = body.command(tenant, request_id, seconds_left=_seconds_left(request))
     answer = await _while_connected(request, _service(request).speak(command))

@@ -90,8 +90,8 @@ class _Progress:
         self.first_chunk: SpeechChunk | None = None
         self.first_audio: float | None = None
         self.audio_seconds = 0.0
-        self.characters = 0
-        """Of the sentences of which something was heard."""
+        self.accounted = False
+        """Whether the receipt is on its way, and the characters with it."""
         self.paused = 0.0
         """Seconds that the listener took, not we."""
 
@@ -157,22 +157,30 @@ class SpeechService:
             raise InvalidRequestError(
                 f"{command.audio_format} takes one of {listed}.", field="sample_rate"
             )
-        # While the personality is read: of the text as it came, which is never much more than what
-        # will be spoken of it.
+        # While the personality is read: the text as it came, and hardly ever is more of it spoken.
         reserved = Reserved(
             self._quota, command.tenant_id, command.purpose.allowance, len(command.text)
         )
         try:
-            personality, sample = await asyncio.to_thread(self._personality, command)
-            request = self._request(command, personality, sample)
-            await reserved.granted()
-            stream = self._stream(command, request, progress, reserved)
-            first_bytes = await anext(stream)
+            return await self._begin(command, progress, reserved)
         except BaseException as error:
-            if progress.first_chunk is None:
-                self._soon(self._settle(command, reserved, 0))
-            if not isinstance(error, AllProvidersFailedError):
-                raise
+            if not progress.accounted:
+                giving_back = self._soon(self._settle(command, reserved, 0))
+                if isinstance(error, Exception):
+                    # Before the refusal is out: a runtime that has answered may stand still.
+                    await asyncio.shield(giving_back)
+            raise
+
+    async def _begin(
+        self, command: SpeechCommand, progress: _Progress, reserved: Reserved
+    ) -> SpeechAnswer:
+        personality, sample = await asyncio.to_thread(self._personality, command)
+        request = self._request(command, personality, sample)
+        await reserved.granted()
+        stream = self._stream(command, request, progress, reserved)
+        try:
+            first_bytes = await anext(stream)
+        except AllProvidersFailedError as error:
             refused = _blame(error, command, request)
             if refused is error:
                 self._observer.failed(command.tenant_id, command.request_id, error.attempts)
@@ -278,6 +286,7 @@ class SpeechService:
         progress: _Progress,
         reserved: Reserved,
     ) -> asyncio.Task[None]:
+        progress.accounted = True
         receipt = self._receipt(command, request, progress)
         return self._soon(self._keep(command, receipt, reserved))
 
@@ -344,7 +353,7 @@ class SpeechService:
             ),
             characters=sum(map(len, request.sentences)),
             purpose=command.purpose.value,
-            characters_counted=progress.characters,
+            characters_counted=sum(map(len, request.sentences[:spoken])),
             cost_usd=sum(a.cost_usd for a in attempts),
             not_applied=tuple(sorted(request.journal.not_applied)),
             sample_refused=request.sample_refused,
@@ -374,7 +383,6 @@ async def _joined(
             pieces.append(silence(pause_after(sentences[chunk.sentence - 1]), chunk.sample_rate))
         if current is None or current[0] != chunk.sentence:
             current = (chunk.sentence, SentenceTrimmer(chunk.sample_rate))
-            progress.characters += len(sentences[chunk.sentence])
         pieces.append(current[1].push(chunk.samples))
         if chunk.last:
             pieces.append(current[1].finish())
