@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from voice_gateway.services.authorization import AuthorizationService
     from voice_gateway.services.chosen_samples import ChosenSamples
     from voice_gateway.services.personalities import PersonalityService
+    from voice_gateway.services.sample_burial import SampleBurial
     from voice_gateway.services.sample_care import SampleCare
     from voice_gateway.services.speech import SpeechService
     from voice_gateway.services.usage import UsageService
+    from voice_gateway.services.voice_consents import VoiceConsentService
     from voice_gateway.services.voice_samples import VoiceSampleService
     from voice_gateway.settings import FunctionSettings, SpeechSettings
 
@@ -50,7 +52,6 @@ def voice_sample_service() -> VoiceSampleService:
     from voice_gateway.adapters.dynamodb_samples import DynamoSamples
     from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
     from voice_gateway.adapters.s3_sample_files import S3SampleFiles
-    from voice_gateway.adapters.sqs_sample_queue import SqsSampleQueue
     from voice_gateway.services.voice_samples import VoiceSampleService
     from voice_gateway.settings import SamplesSettings
 
@@ -60,10 +61,29 @@ def voice_sample_service() -> VoiceSampleService:
     return VoiceSampleService(
         samples=DynamoSamples(table),
         files=S3SampleFiles(_s3(), settings.samples_bucket, clock),
-        queue=SqsSampleQueue(_sqs(), settings.sample_queue_url),
+        burial=_burial(table, settings.sample_queue_url),
         personalities=_personalities(table),
         tenants=DynamoTenants(table),
         clock=clock,
+    )
+
+
+@cache
+def voice_consent_service() -> VoiceConsentService:
+    """Of the samples function."""
+    from voice_gateway.adapters.dynamodb_samples import DynamoSamples
+    from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
+    from voice_gateway.services.voice_consents import VoiceConsentService
+    from voice_gateway.settings import SamplesSettings
+
+    settings = SamplesSettings()
+    table = _table(settings.table_name)
+    return VoiceConsentService(
+        samples=DynamoSamples(table),
+        burial=_burial(table, settings.sample_queue_url),
+        personalities=_personalities(table),
+        tenants=DynamoTenants(table),
+        clock=SystemClock(),
     )
 
 
@@ -221,6 +241,16 @@ def _personalities(table: Table) -> PersonalityService:
     clock = SystemClock()
     return PersonalityService(
         DynamoPersonalities(table, clock), clock, tenants=DynamoTenants(table)
+    )
+
+
+def _burial(table: Table, queue_url: str) -> SampleBurial:
+    from voice_gateway.adapters.dynamodb_samples import DynamoSamples
+    from voice_gateway.adapters.sqs_sample_queue import SqsSampleQueue
+    from voice_gateway.services.sample_burial import SampleBurial
+
+    return SampleBurial(
+        samples=DynamoSamples(table), queue=SqsSampleQueue(_sqs(), queue_url), clock=SystemClock()
     )
 
 

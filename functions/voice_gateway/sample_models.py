@@ -20,7 +20,8 @@ from voice_gateway.domain.samples.sample import (
     Tombstone,
     VoiceSample,
 )
-from voice_gateway.services.voice_samples import ConsentStatement, SampleOrder
+from voice_gateway.services.voice_consents import ConsentStatement
+from voice_gateway.services.voice_samples import SampleOrder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

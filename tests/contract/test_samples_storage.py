@@ -38,7 +38,7 @@ from voice_gateway.domain.samples.sample import (
     original_path,
 )
 from voice_gateway.domain.tiers import Ceiling, Stock, Tier
-from voice_gateway.services.voice_samples import ConsentStatement
+from voice_gateway.services.voice_consents import ConsentStatement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -355,7 +355,7 @@ def test_after_a_revocation_nothing_remains(
     waiting, _ = house.api.request_upload(house.order())
     spoken = house.api.get("shop", "marcel", ids[2])
     statement = ConsentStatement(speaker=SPEAKER, attested_by="Max", by="key-1", sample_id=ids[2])
-    house.api.give_consent("shop", "marcel", statement)
+    house.consents.give("shop", "marcel", statement)
     stranger = personality("lea", "other")
     DynamoPersonalities(table, house.clock).create(stranger)
     theirs = house.api.upload(
@@ -367,7 +367,7 @@ def test_after_a_revocation_nothing_remains(
     assert len(hashes) == 1 + 3 + 3 + 3
     house.caches.kept |= hashes | {"theirs"}
 
-    house.api.revoke_consent("shop", "marcel", "key-9")
+    house.consents.revoke("shop", "marcel", "key-9")
     house.work_off()
     # The form that was given out before is used now, and its event comes.
     house.files.write(waiting.path, good_recording())

@@ -167,7 +167,7 @@ def _rest_apps() -> dict[str, Any]:
     from fakes.api_keys import FakeApiKeys
     from fakes.clock import FakeClock
     from fakes.personalities import FakePersonalities
-    from fakes.samples import FakeSampleFiles, FakeSampleQueue, FakeSamples
+    from fakes.sample_house import SampleHouse
     from fakes.tenants import FakeTenants
     from fakes.usage import FakeUsage
     from voice_gateway.handlers import account, personalities, voice_samples
@@ -175,25 +175,15 @@ def _rest_apps() -> dict[str, Any]:
     from voice_gateway.services.chosen_samples import ChosenSamples
     from voice_gateway.services.personalities import PersonalityService
     from voice_gateway.services.usage import UsageService
-    from voice_gateway.services.voice_samples import VoiceSampleService
 
-    clock, tenants, samples = FakeClock(), FakeTenants(), FakeSamples()
+    clock, tenants, samples = FakeClock(), FakeTenants(), SampleHouse()
     service = PersonalityService(FakePersonalities(), clock, tenants=tenants)
     return {
-        "PersonalitiesFunction": personalities.create_app(service, ChosenSamples(samples)),
+        "PersonalitiesFunction": personalities.create_app(service, ChosenSamples(samples.samples)),
         "AccountFunction": account.create_app(
             ApiKeyService(FakeApiKeys(), clock), UsageService(tenants, FakeUsage(), clock)
         ),
-        "SamplesFunction": voice_samples.create_app(
-            VoiceSampleService(
-                samples=samples,
-                files=FakeSampleFiles(clock),
-                queue=FakeSampleQueue(),
-                personalities=service,
-                tenants=tenants,
-                clock=clock,
-            )
-        ),
+        "SamplesFunction": voice_samples.create_app(samples.api, samples.consents),
     }
 
 

@@ -23,9 +23,11 @@ from voice_gateway.adapters.sample_converter import SoxrConverter
 from voice_gateway.domain.personality import Personality, VoiceConfig
 from voice_gateway.domain.tiers import Plan, Tier
 from voice_gateway.services.personalities import PersonalityService
+from voice_gateway.services.sample_burial import SampleBurial
 from voice_gateway.services.sample_care import SampleCare
 from voice_gateway.services.sample_purge import SamplePurger
 from voice_gateway.services.samples import SampleService
+from voice_gateway.services.voice_consents import VoiceConsentService
 from voice_gateway.services.voice_samples import SampleOrder, VoiceSampleService
 
 if TYPE_CHECKING:
@@ -100,7 +102,8 @@ class SampleHouse:
     """The services over what is given, or over fakes.
 
     Attributes:
-        api: What owners do.
+        api: What owners do with samples.
+        consents: What owners do with consents.
         care: Who looks after samples.
     """
 
@@ -135,10 +138,19 @@ class SampleHouse:
             tenants=self.tenants,
             sleep=lambda _: None,
         )
+        burial = SampleBurial(samples=stored, queue=waiting, clock=self.clock, sleep=lambda _: None)
+        self.consents = VoiceConsentService(
+            samples=stored,
+            burial=burial,
+            personalities=self.personalities,
+            tenants=self.tenants,
+            clock=self.clock,
+            sleep=lambda _: None,
+        )
         self.api = VoiceSampleService(
             samples=stored,
             files=kept,
-            queue=waiting,
+            burial=burial,
             personalities=self.personalities,
             tenants=self.tenants,
             clock=self.clock,

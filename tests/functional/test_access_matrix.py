@@ -52,7 +52,7 @@ from voice_gateway.services.personalities import PersonalityService
 from voice_gateway.services.quota import CharacterQuota
 from voice_gateway.services.speech import SpeechService
 from voice_gateway.services.usage import UsageService
-from voice_gateway.services.voice_samples import ConsentStatement
+from voice_gateway.services.voice_consents import ConsentStatement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -154,7 +154,7 @@ class House:
             "PersonalitiesFunction": personalities.create_app(
                 service, ChosenSamples(samples.samples)
             ),
-            "SamplesFunction": voice_samples.create_app(samples.api),
+            "SamplesFunction": voice_samples.create_app(samples.api, samples.consents),
             "AccountFunction": account.create_app(keys, UsageService(tenants, usage, self.clock)),
         }
         piper = ScriptedProvider("piper")
@@ -186,7 +186,7 @@ class House:
         agreed = ConsentStatement(
             speaker=SECRET, attested_by="Max", by="key-1", sample_id=samples.validated().id
         )
-        samples.api.give_consent("shop", "marcel", agreed)
+        samples.consents.give("shop", "marcel", agreed)
         spoken = self.ask(
             ("POST", "/api/speech"),
             f"Bearer {self.own_key}",

@@ -24,7 +24,7 @@ from voice_gateway.providers.registry import ProviderRegistry
 from voice_gateway.services.chosen_samples import ChosenSamples
 from voice_gateway.services.quota import CharacterQuota
 from voice_gateway.services.speech import SpeechCommand, SpeechService
-from voice_gateway.services.voice_samples import ConsentStatement
+from voice_gateway.services.voice_consents import ConsentStatement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -98,7 +98,7 @@ def shop() -> Shop:
 
 async def test_with_consent_the_sample_is_cloned(shop: Shop) -> None:
     sample = shop.house.validated()
-    shop.house.api.give_consent("shop", "marcel", STATEMENT)
+    shop.house.consents.give("shop", "marcel", STATEMENT)
     receipt = await shop.speak(strict=True)
     (given,) = shop.cloner.given
     assert given.sample_path == sample.path
@@ -124,11 +124,11 @@ async def _rejected(shop: Shop) -> str:
 
 async def _revoked(shop: Shop) -> str:
     shop.house.validated()
-    shop.house.api.give_consent("shop", "marcel", STATEMENT)
+    shop.house.consents.give("shop", "marcel", STATEMENT)
     await shop.speak()
     shop.cloner.given.clear()
     # Nobody has worked anything off yet.
-    shop.house.api.revoke_consent("shop", "marcel", "key-1")
+    shop.house.consents.revoke("shop", "marcel", "key-1")
     return "sample_gone"
 
 
@@ -144,7 +144,7 @@ async def _no_sample_s_path(shop: Shop) -> str:
 
 async def _another_recording(shop: Shop) -> str:
     sample = shop.house.validated()
-    shop.house.api.give_consent("shop", "marcel", STATEMENT)
+    shop.house.consents.give("shop", "marcel", STATEMENT)
     shop.house.files.write(sample.path, good_recording(180.0))
     shop.house.care.attend("shop", sample.id)
     return "consent_missing"

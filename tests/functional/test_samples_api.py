@@ -56,7 +56,7 @@ HOSTILE = hostile_recordings()
 class Client:
     def __init__(self) -> None:
         self.house = SampleHouse()
-        self._app = create_app(self.house.api)
+        self._app = create_app(self.house.api, self.house.consents)
 
     def send(
         self,

@@ -36,6 +36,7 @@ from voice_gateway.adapters.system_clock import SystemClock
 from voice_gateway.domain.samples.sample import SampleState
 from voice_gateway.domain.tiers import Overrides, Plan, Tier
 from voice_gateway.services.personalities import PersonalityService
+from voice_gateway.services.sample_burial import SampleBurial
 from voice_gateway.services.voice_samples import SampleOrder, VoiceSampleService
 
 if TYPE_CHECKING:
@@ -140,7 +141,9 @@ async def road(local_aws: str) -> AsyncIterator[Road]:
             api=VoiceSampleService(
                 samples=samples,
                 files=S3SampleFiles(s3, urls["SamplesBucket"], clock),
-                queue=SqsSampleQueue(sqs, urls["SampleQueue"]),
+                burial=SampleBurial(
+                    samples=samples, queue=SqsSampleQueue(sqs, urls["SampleQueue"]), clock=clock
+                ),
                 personalities=PersonalityService(repository, clock, tenants=tenants),
                 tenants=tenants,
                 clock=clock,

@@ -50,6 +50,8 @@ class SpeechRequest:
     advanced: AdvancedSettings = field(default_factory=AdvancedSettings)
     sample_path: str | None = None
     """The voice sample to clone, where a provider can: only one whose speaker agreed to it."""
+    sample_hash: str | None = None
+    """SHA-256 of that sample: which version of the voice it is."""
     windows: Mapping[str, PreparedWindow] = field(default_factory=dict)
     """Provider → what it listens to of that sample."""
     sample_refused: SampleRefusal | None = None

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from voice_gateway.domain.personality import Personality
+    from voice_gateway.services.voice_consents import VoiceConsentService
     from voice_gateway.services.voice_samples import VoiceSampleService
 
 _VOICE: Final = f"{ONE}/voice"
@@ -44,13 +45,15 @@ _SAMPLES: Final = f"{ONE}/samples"
 _SAMPLE: Final = f"{_SAMPLES}/<sample_id>"
 
 
-def create_app(service: VoiceSampleService) -> APIGatewayRestResolver:
-    """Binds the routes to the service."""
+def create_app(
+    service: VoiceSampleService, consents: VoiceConsentService
+) -> APIGatewayRestResolver:
+    """Binds the routes to the services."""
     app = new_app()
     _bind_uploads(app, service)
     _bind_voice(app, service)
     _bind_samples(app, service)
-    _bind_consent(app, service)
+    _bind_consent(app, consents)
     return app
 
 
@@ -108,23 +111,23 @@ def _bind_samples(app: APIGatewayRestResolver, service: VoiceSampleService) -> N
         return send(SampleView.of(buried))
 
 
-def _bind_consent(app: APIGatewayRestResolver, service: VoiceSampleService) -> None:
+def _bind_consent(app: APIGatewayRestResolver, service: VoiceConsentService) -> None:
     @app.get(f"{_VOICE}/consent")
     def get_consent(personality_id: str) -> Response[str]:
         tenant_id = tenant_of(app.current_event, READ)
-        return send(ConsentView.of(service.consent(tenant_id, personality_id)))
+        return send(ConsentView.of(service.get(tenant_id, personality_id)))
 
     @app.post(f"{_VOICE}/consent")
     def give_consent(personality_id: str) -> Response[str]:
         caller = caller_of(app.current_event, WRITE)
         statement = read_body(app.current_event, ConsentBody).statement(caller.id)
-        agreed = service.give_consent(caller.tenant_id, personality_id, statement)
+        agreed = service.give(caller.tenant_id, personality_id, statement)
         return send(ConsentView.of(agreed), 201)
 
     @app.delete(f"{_VOICE}/consent")
     def revoke_consent(personality_id: str) -> Response[str]:
         caller = caller_of(app.current_event, Scope.CONSENT_REVOKE)
-        gone = service.revoke_consent(caller.tenant_id, personality_id, caller.id)
+        gone = service.revoke(caller.tenant_id, personality_id, caller.id)
         return send(SampleList.of(gone))
 
     @app.get("/api/consent-texts")
@@ -135,7 +138,7 @@ def _bind_consent(app: APIGatewayRestResolver, service: VoiceSampleService) -> N
 
 @cache
 def _app() -> APIGatewayRestResolver:
-    return create_app(bootstrap.voice_sample_service())
+    return create_app(bootstrap.voice_sample_service(), bootstrap.voice_consent_service())
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

@@ -44,6 +44,8 @@ class TritonConditioning:
 
 
 def _ask(client: InferenceServerClient, model: str, content_hashes: Sequence[str]) -> None:
+    from tritonclient.utils import InferenceServerException
+
     answers: queue.Queue[Exception | None] = queue.Queue()
     # The models are decoupled: they answer on a stream, and on nothing else.
     client.start_stream(callback=lambda result, error: answers.put(error), stream_timeout=_SECONDS)
@@ -57,7 +59,7 @@ def _ask(client: InferenceServerClient, model: str, content_hashes: Sequence[str
             enable_empty_final_response=True,
         )
         error = answers.get(timeout=_SECONDS)
-    except queue.Empty:
+    except (queue.Empty, InferenceServerException):
         raise StorageUnavailableError(f"{model} did not say that it forgot") from None
     finally:
         client.stop_stream(cancel_requests=True)

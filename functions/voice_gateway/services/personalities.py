@@ -175,15 +175,31 @@ class PersonalityService:
         personality_id: str,
         sample_path: str | None,
         *,
+        instead_of: str | None = None,
         expected: Collection[int] | None = None,
     ) -> Personality:
-        """Gives it the voice of a sample, or of none. Raises as `change` does."""
+        """Gives it the voice of a sample, or of none; what it has already is not written again.
 
-        def with_sample(present: Character) -> Character:
-            config = present.voice_config.model_copy(update={"sample_path": sample_path})
-            return present.model_copy(update={"voice_config": config})
+        Args:
+            tenant_id: Whose it is.
+            personality_id: Which one.
+            sample_path: The S3 key of the sample's original; None for no voice of its own.
+            instead_of: Leaves it alone when it speaks from another sample than this one.
+            expected: The versions that the caller knows of; None takes any.
 
-        return self.change(tenant_id, personality_id, with_sample, expected=expected)
+        Raises as `change` does.
+        """
+
+        def with_sample(present: Personality) -> Personality:
+            config = present.voice_config
+            others = instead_of is not None and config.sample_path != instead_of
+            if others or config.sample_path == sample_path:
+                return present
+            config = config.model_copy(update={"sample_path": sample_path})
+            character = present.model_copy(update={"voice_config": config})
+            return present.rewritten(character, self._clock.now())
+
+        return self._write(tenant_id, personality_id, with_sample, expected)
 
     def is_restorable(self, tenant_id: str, personality_id: str, *, born_by: datetime) -> bool:
         """Whether it is there, or was deleted and can still be restored.

@@ -8,6 +8,7 @@ So it means nothing how often they come, or in which order, or who died on the w
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from voice_gateway.domain.errors import NotFoundError, StaleWriteError
@@ -177,12 +178,9 @@ class SampleCare:
             self._samples.replace((sample, sample.checked(self._clock.now())))
 
     def _activate(self, sample: VoiceSample) -> None:
-        try:
-            present = self._personalities.get(sample.tenant_id, sample.personality_id)
-            if present.voice_config.sample_path != sample.path:
-                self._personalities.speak_from(sample.tenant_id, present.id, sample.path)
-        except NotFoundError:
-            pass  # deleted meanwhile: there is no voice to change, and restoring brings back none
+        # Deleted meanwhile: then there is no voice to change, and restoring brings back none.
+        with suppress(NotFoundError):
+            self._personalities.speak_from(sample.tenant_id, sample.personality_id, sample.path)
         self._samples.replace((sample, sample.activated(self._clock.now())))
 
     def _bury(self, sample: VoiceSample, reason: PurgeReason) -> None:

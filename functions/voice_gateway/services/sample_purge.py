@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from voice_gateway.domain.errors import NotFoundError
@@ -67,9 +68,8 @@ class SamplePurger:
             self._observer.purged(after)
 
     def _detach(self, sample: VoiceSample) -> None:
-        try:
-            personality = self._personalities.get(sample.tenant_id, sample.personality_id)
-            if personality.voice_config.sample_path == sample.path:
-                self._personalities.speak_from(sample.tenant_id, personality.id, None)
-        except NotFoundError:
-            return  # it was deleted, and its tombstone keeps anybody from speaking from the sample
+        # Deleted meanwhile: then the tombstone keeps anybody from speaking from the sample.
+        with suppress(NotFoundError):
+            self._personalities.speak_from(
+                sample.tenant_id, sample.personality_id, None, instead_of=sample.path
+            )

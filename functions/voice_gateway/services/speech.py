@@ -203,6 +203,7 @@ class SpeechService:
     ) -> SpeechRequest:
         config = personality.voice_config
         refused = _refusal(config, sample)
+        cloned = sample if refused is None else None
         if refused is not None and command.strict:
             raise InvalidRequestError(
                 f"The personality's own voice may not be cloned ({refused}), and no substitute is "
@@ -234,8 +235,11 @@ class SpeechService:
             speed=config.speed if command.speed is None else command.speed,
             pitch=config.pitch if command.pitch is None else command.pitch,
             advanced=command.advanced or config.advanced,
-            sample_path=config.sample_path if refused is None else None,
-            windows={w.provider: w for w in sample.windows} if sample and not refused else {},
+            sample_path=None if cloned is None else cloned.path,
+            sample_hash=None
+            if cloned is None or cloned.report is None
+            else cloned.report.content_hash,
+            windows={} if cloned is None else {w.provider: w for w in cloned.windows},
             sample_refused=refused,
             strict=command.strict,
             deadline=deadline,

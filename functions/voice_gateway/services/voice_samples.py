@@ -1,4 +1,4 @@
-"""What an owner does with the voice of a personality: samples, choice and consent."""
+"""What an owner does with the samples of a personality's voice."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from voice_gateway.domain.errors import (
     NotFoundError,
     TooLargeError,
 )
-from voice_gateway.domain.samples.consent import Consent, consent_text, hash_text
 from voice_gateway.domain.samples.sample import (
-    MAX_CHANGES,
     PurgeReason,
     SamplePurpose,
     SampleState,
@@ -34,11 +32,11 @@ if TYPE_CHECKING:
     from voice_gateway.ports import (
         Clock,
         SampleFiles,
-        SampleQueue,
         SampleRepository,
         TenantRepository,
     )
     from voice_gateway.services.personalities import PersonalityService
+    from voice_gateway.services.sample_burial import SampleBurial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,23 +52,6 @@ class SampleOrder:
     """Whether it becomes the personality's voice as soon as it is validated."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsentStatement:
-    """Who agreed, and who says so."""
-
-    speaker: str
-    attested_by: str
-    by: str
-    """The caller's id."""
-    language: str | None = None
-    """Of the text; None takes the personality's."""
-    text: str | None = None
-    """None takes ours."""
-    sample_id: str | None = None
-    """None takes the sample that the personality speaks from, or its newest validated one."""
-    recording_id: str | None = None
-
-
 class VoiceSampleService:
     """Uploads, shows, chooses and takes away samples, each tenant's own."""
 
@@ -79,7 +60,7 @@ class VoiceSampleService:
         *,
         samples: SampleRepository,
         files: SampleFiles,
-        queue: SampleQueue,
+        burial: SampleBurial,
         personalities: PersonalityService,
         tenants: TenantRepository,
         clock: Clock,
@@ -88,7 +69,7 @@ class VoiceSampleService:
         self._samples = samples
         self._chosen = ChosenSamples(samples)
         self._files = files
-        self._queue = queue
+        self._burial = burial
         self._personalities = personalities
         self._tenants = tenants
         self._clock = clock
@@ -201,7 +182,7 @@ class VoiceSampleService:
         sample = self.chosen(personality)
         # First the tombstone: from then on nobody clones the voice, whatever comes in between.
         if sample is not None:
-            self._bury(tenant_id, lambda: self._all_of(sample), PurgeReason.DELETED, by)
+            self._burial.bury(tenant_id, lambda: self._all_of(sample), PurgeReason.DELETED, by)
         return self._personalities.speak_from(tenant_id, personality_id, None)
 
     def delete(self, tenant_id: str, personality_id: str, sample_id: str, by: str) -> VoiceSample:
@@ -213,91 +194,8 @@ class VoiceSampleService:
             StorageUnavailableError: The table or the queue did not answer; ask again.
         """
         sample = self.get(tenant_id, personality_id, sample_id)
-        gone = self._bury(tenant_id, lambda: self._all_of(sample), PurgeReason.DELETED, by)
+        gone = self._burial.bury(tenant_id, lambda: self._all_of(sample), PurgeReason.DELETED, by)
         return gone[0]
-
-    def give_consent(
-        self, tenant_id: str, personality_id: str, statement: ConsentStatement
-    ) -> VoiceSample:
-        """Stores that the speaker of a sample agreed to be cloned.
-
-        Raises:
-            NotFoundError: The tenant has no such personality, or that has no such sample.
-            ConflictError: The sample is not validated, or has its consent already.
-            PlanLimitError: The tier does not clone voices.
-            InvalidRequestError: We have no text in the language, or the recording is none.
-            StaleWriteError: Others kept writing it.
-            StorageUnavailableError: The table did not answer.
-        """
-        personality = self._personalities.get(tenant_id, personality_id)
-        self._tenants.plan(tenant_id).require_cloning()
-        language = statement.language or personality.voice_config.language
-        text = statement.text or consent_text(language, statement.speaker)
-        if text is None:
-            raise InvalidRequestError(
-                "There is no text of ours in this language: send yours.", field="text"
-            )
-
-        def agree() -> VoiceSample:
-            sample = self._to_consent_to(personality, statement.sample_id)
-            if sample.state is not SampleState.VALIDATED or sample.report is None:
-                raise ConflictError("Consent is given to a validated sample.", field="sample_id")
-            if sample.consent is not None and sample.consent.covers == sample.report.content_hash:
-                raise ConflictError("This sample has its consent already.", field="sample_id")
-            if statement.recording_id is not None:
-                self._check_recording(personality, statement.recording_id)
-            now = self._clock.now()
-            consent = Consent(
-                speaker=statement.speaker,
-                attested_by=statement.attested_by,
-                recorded_by=statement.by,
-                language=language,
-                text=text,
-                text_hash=hash_text(text),
-                given_at=now,
-                covers=sample.report.content_hash,
-                recording_id=statement.recording_id,
-            )
-            agreed = sample.consented(consent, now)
-            self._samples.replace((sample, agreed))
-            return agreed
-
-        return until_written(agree, self._sleep)
-
-    def consent(self, tenant_id: str, personality_id: str) -> VoiceSample:
-        """Fetches the sample whose consent lets a personality speak.
-
-        Raises:
-            NotFoundError: The tenant has no such personality, or there is no consent.
-            StorageUnavailableError: The table did not answer.
-        """
-        personality = self._personalities.get(tenant_id, personality_id)
-        sample = self.chosen(personality)
-        if sample is None or sample.consent is None:
-            raise NotFoundError("There is no consent for this personality's voice.")
-        return sample
-
-    def revoke_consent(self, tenant_id: str, personality_id: str, by: str) -> Sequence[VoiceSample]:
-        """Takes the speaker's consent back: every sample of the personality is purged.
-
-        All of them are unusable from one and the same write on. A second time finds those that are
-        still being purged.
-
-        Raises:
-            NotFoundError: The tenant has no such personality, or there is no consent.
-            StaleWriteError: Others kept writing them.
-            StorageUnavailableError: The table or the queue did not answer; ask again.
-        """
-        self._personalities.get(tenant_id, personality_id)
-
-        def concerned() -> Sequence[VoiceSample]:
-            every = self._samples.of_personality(tenant_id, personality_id)
-            there = [s for s in every if s.state is not SampleState.PURGED]
-            if not any(s.consent is not None or s.tombstone is not None for s in there):
-                raise NotFoundError("There is no consent for this personality's voice.")
-            return there
-
-        return self._bury(tenant_id, concerned, PurgeReason.CONSENT_REVOKED, by)
 
     def _begin(self, order: SampleOrder) -> VoiceSample:
         self._personalities.get(order.tenant_id, order.personality_id)
@@ -332,50 +230,3 @@ class VoiceSampleService:
         if present.consent is None or present.consent.recording_id is None:
             return [present]
         return [present, self._samples.get(sample.tenant_id, present.consent.recording_id)]
-
-    def _to_consent_to(self, personality: Personality, sample_id: str | None) -> VoiceSample:
-        if sample_id is not None:
-            sample = self._find(personality.tenant_id, personality.id, sample_id)
-            if sample.purpose is not SamplePurpose.VOICE:
-                raise ConflictError("This sample is no voice to be cloned.", field="sample_id")
-            return sample
-        chosen = self.chosen(personality)
-        if chosen is not None and chosen.tombstone is None:
-            return chosen
-        for sample in self._samples.of_personality(personality.tenant_id, personality.id):
-            if sample.state is SampleState.VALIDATED and sample.purpose is SamplePurpose.VOICE:
-                return sample
-        raise ConflictError("There is no validated sample to consent to.", field="sample_id")
-
-    def _check_recording(self, personality: Personality, recording_id: str) -> None:
-        recording = self._find(personality.tenant_id, personality.id, recording_id)
-        if (
-            recording.purpose is not SamplePurpose.CONSENT
-            or recording.state is not SampleState.VALIDATED
-        ):
-            raise InvalidRequestError(
-                "The recording is a validated sample uploaded with purpose=consent.",
-                field="recording_id",
-            )
-
-    def _bury(
-        self,
-        tenant_id: str,
-        concerned: Callable[[], Sequence[VoiceSample]],
-        reason: PurgeReason,
-        by: str,
-    ) -> Sequence[VoiceSample]:
-        def bury() -> Sequence[VoiceSample]:
-            now = self._clock.now()
-            present = concerned()
-            living = [sample for sample in present if sample.tombstone is None]
-            buried = {sample.id: sample.buried(reason, by, now) for sample in living}
-            for first in range(0, len(living), MAX_CHANGES):
-                together = living[first : first + MAX_CHANGES]
-                self._samples.replace(*((sample, buried[sample.id]) for sample in together))
-            return [buried.get(sample.id, sample) for sample in present]
-
-        gone = until_written(bury, self._sleep)
-        for sample in gone:
-            self._queue.attend(tenant_id, sample.id)
-        return gone

@@ -162,6 +162,11 @@ class VoiceSample(BaseModel):
         return f"tenants/{self.tenant_id}/samples/{self.id}/"
 
     @property
+    def content_hash(self) -> str | None:
+        """SHA-256 of the original that the verdict is about; None before it."""
+        return None if self.report is None else self.report.content_hash
+
+    @property
     def judged(self) -> bool:
         """Whether there is a verdict."""
         return self.state in (SampleState.VALIDATED, SampleState.REJECTED)
@@ -171,9 +176,9 @@ class VoiceSample(BaseModel):
         """Why no voice may be cloned from it; None when one may."""
         if self.tombstone is not None:
             return SampleRefusal.GONE
-        if self.state is not SampleState.VALIDATED or self.report is None:
+        if self.state is not SampleState.VALIDATED:
             return SampleRefusal.NOT_VALIDATED
-        covered = self.consent is not None and self.consent.covers == self.report.content_hash
+        covered = self.consent is not None and self.consent.covers == self.content_hash
         if self.purpose is not SamplePurpose.VOICE or not covered:
             return SampleRefusal.CONSENT_MISSING
         return None
