@@ -35,7 +35,7 @@ speak: $(READY) ## Speak TEXT= as PERSONALITY= into OUT=; also QUALITY= PROVIDER
 
 ##@ The local stack
 
-.PHONY: up down status logs start stop token
+.PHONY: up down status logs start stop token redrive
 up: $(READY) ## Start everything: Triton, the local AWS, Redis, the API
 	@$(STACK) up
 down: $(READY) ## Stop everything; data stays
@@ -44,6 +44,8 @@ status: $(READY) ## What runs, and whether it can speak
 	@$(STACK) status
 logs: $(READY) ## The end of the logs, of PART= or of all
 	@$(STACK) logs $(PART)
+redrive: $(READY) ## Bring dead letters back to their queues, here or of STACK_NAME= on AWS
+	@$(BIN)/python scripts/redrive.py $(if $(STACK_NAME),--stack "$(STACK_NAME)")
 start stop: $(READY) ## Start or stop PART= alone (triton, aws, redis, gateway)
 	@$(STACK) $@ $(PART)
 

@@ -230,21 +230,11 @@ def vendor() -> web.Application:
 
 def ours() -> Starlette:
     """Our speech app, which uvicorn runs; see `voice_gateway.handlers.speech.create_app`."""
-    from fakes.audio_cache import FakeAudioCache
-    from fakes.budgets import FakeBudgets
     from fakes.levels import FakeVoiceLevels
-    from fakes.observer import RecordingObserver
     from fakes.personalities import FakePersonalities
-    from fakes.receipts import FakeReceipts
-    from fakes.tenants import FakeTenants
-    from fakes.usage import FakeUsage
-    from voice_gateway.adapters.audio_codec import audio_encoder
+    from fakes.speaking import speech_service
     from voice_gateway.domain.personality import Personality, VoiceConfig
-    from voice_gateway.domain.tiers import Plan, Tier
     from voice_gateway.handlers.speech import create_app
-    from voice_gateway.services.budgets import BudgetService
-    from voice_gateway.services.quota import CharacterQuota
-    from voice_gateway.services.speech import SpeechService
 
     clock = SystemClock()
     connection = RedisConnection(os.environ[_REDIS], clock)
@@ -252,7 +242,6 @@ def ours() -> Starlette:
     health = StoredHealth(store, clock)
     speech = OpenAiSpeech(os.environ[_VENDOR])
     registry = ProviderRegistry({speech.name: lambda: speech})
-    receipts = FakeReceipts(clock)
     personality = Personality(
         id="bench",
         tenant_id="bench",
@@ -262,22 +251,13 @@ def ours() -> Starlette:
         updated_at=clock.now(),
     )
     return create_app(
-        SpeechService(
-            personalities=FakePersonalities(personality),
-            receipts=receipts,
-            budgets=BudgetService(FakeBudgets(), receipts, clock),
-            quota=CharacterQuota(FakeTenants(Plan(tier=Tier.ENTERPRISE)), FakeUsage(), clock),
-            router=FallbackProvider(
-                registry, clock, health=health, hedges=SharedHedges(connection, 5)
-            ),
-            providers=registry,
-            cache=FakeAudioCache(),
-            encoders=audio_encoder,
+        speech_service(
+            FakePersonalities(personality),
+            registry,
+            FallbackProvider(registry, clock, health=health, hedges=SharedHedges(connection, 5)),
+            clock,
             # A voice is measured once; from then on its level is known.
             levels=FakeVoiceLevels(**{f":{speech.name}:alloy": -20.0}),
-            observer=RecordingObserver(),
-            clock=clock,
-            health=health,
         )
     )
 

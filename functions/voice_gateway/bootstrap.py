@@ -10,7 +10,10 @@ from voice_gateway.adapters.system_clock import SystemClock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from botocore.config import Config
     from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_sqs.client import SQSClient
 
     from voice_gateway.adapters.redis_connection import RedisConnection
     from voice_gateway.ports import (
@@ -24,25 +27,122 @@ if TYPE_CHECKING:
     from voice_gateway.services.api_keys import ApiKeyService
     from voice_gateway.services.authorization import AuthorizationService
     from voice_gateway.services.budgets import BudgetService
+    from voice_gateway.services.chosen_samples import ChosenSamples
     from voice_gateway.services.costs import CostService
     from voice_gateway.services.personalities import PersonalityService
+    from voice_gateway.services.sample_burial import SampleBurial
+    from voice_gateway.services.sample_care import SampleCare
     from voice_gateway.services.speech import SpeechService
     from voice_gateway.services.usage import UsageService
+    from voice_gateway.services.voice_consents import VoiceConsentService
+    from voice_gateway.services.voice_samples import VoiceSampleService
     from voice_gateway.settings import FunctionSettings, SpeechSettings
 
 
 @cache
 def personality_service() -> PersonalityService:
     """Of the personalities function."""
-    from voice_gateway.adapters.dynamodb_personalities import DynamoPersonalities
-    from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
-    from voice_gateway.services.personalities import PersonalityService
     from voice_gateway.settings import PersonalitiesSettings
 
-    table = _table(PersonalitiesSettings().table_name)
+    return _personalities(_table(PersonalitiesSettings().table_name))
+
+
+@cache
+def chosen_samples() -> ChosenSamples:
+    """Of the personalities function."""
+    from voice_gateway.adapters.dynamodb_samples import DynamoSamples
+    from voice_gateway.services.chosen_samples import ChosenSamples
+    from voice_gateway.settings import PersonalitiesSettings
+
+    return ChosenSamples(DynamoSamples(_table(PersonalitiesSettings().table_name)))
+
+
+@cache
+def voice_sample_service() -> VoiceSampleService:
+    """Of the samples function."""
+    from voice_gateway.adapters.dynamodb_samples import DynamoSamples
+    from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
+    from voice_gateway.adapters.s3_sample_files import S3SampleFiles
+    from voice_gateway.services.voice_samples import VoiceSampleService
+    from voice_gateway.settings import SamplesSettings
+
+    settings = SamplesSettings()
+    table = _table(settings.table_name)
     clock = SystemClock()
-    return PersonalityService(
-        DynamoPersonalities(table, clock), clock, tenants=DynamoTenants(table)
+    return VoiceSampleService(
+        samples=DynamoSamples(table),
+        files=S3SampleFiles(_s3(), settings.samples_bucket, clock),
+        burial=_burial(table, settings.sample_queue_url),
+        personalities=_personalities(table),
+        tenants=DynamoTenants(table),
+        clock=clock,
+    )
+
+
+@cache
+def voice_consent_service() -> VoiceConsentService:
+    """Of the samples function."""
+    from voice_gateway.adapters.dynamodb_samples import DynamoSamples
+    from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
+    from voice_gateway.services.voice_consents import VoiceConsentService
+    from voice_gateway.settings import SamplesSettings
+
+    settings = SamplesSettings()
+    table = _table(settings.table_name)
+    return VoiceConsentService(
+        samples=DynamoSamples(table),
+        burial=_burial(table, settings.sample_queue_url),
+        personalities=_personalities(table),
+        tenants=DynamoTenants(table),
+        clock=SystemClock(),
+    )
+
+
+@cache
+def sample_care() -> SampleCare:
+    """Of the function that looks after samples."""
+    from voice_gateway.adapters.audio_decoder import SoundfileDecoder
+    from voice_gateway.adapters.dynamodb_samples import DynamoSamples
+    from voice_gateway.adapters.redis_voice_audio import RedisVoiceAudio
+    from voice_gateway.adapters.s3_sample_files import S3SampleFiles
+    from voice_gateway.adapters.sample_converter import SoxrConverter
+    from voice_gateway.adapters.sqs_sample_queue import SqsSampleQueue
+    from voice_gateway.observability import SampleTelemetry
+    from voice_gateway.providers.conditioning import TritonConditioning
+    from voice_gateway.services.sample_care import SampleCare
+    from voice_gateway.services.sample_purge import SamplePurger
+    from voice_gateway.services.samples import SampleService
+    from voice_gateway.settings import SampleValidationSettings
+
+    settings = SampleValidationSettings()
+    table = _table(settings.table_name)
+    clock = SystemClock()
+    samples = DynamoSamples(table)
+    files = S3SampleFiles(_s3(), settings.samples_bucket, clock)
+    personalities = _personalities(table)
+    observer = SampleTelemetry()
+    purger = SamplePurger(
+        samples=samples,
+        files=files,
+        conditioning=TritonConditioning(
+            url=settings.triton_url,
+            tls=settings.triton_tls,
+            models=[name for name in settings.cloning_models.split(",") if name],
+        ),
+        audio=RedisVoiceAudio(settings.redis_url, clock),
+        personalities=personalities,
+        observer=observer,
+        clock=clock,
+    )
+    return SampleCare(
+        samples=samples,
+        files=files,
+        queue=SqsSampleQueue(_sqs(), settings.sample_queue_url),
+        inspector=SampleService(SoundfileDecoder(), SoxrConverter()),
+        purger=purger,
+        personalities=personalities,
+        observer=observer,
+        clock=clock,
     )
 
 
@@ -110,6 +210,7 @@ def speech_service() -> SpeechService:
     """Of the speech function."""
     from voice_gateway.adapters.audio_codec import audio_encoder
     from voice_gateway.adapters.dynamodb_personalities import DynamoPersonalities
+    from voice_gateway.adapters.dynamodb_samples import DynamoSamples
     from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
     from voice_gateway.adapters.dynamodb_usage import DynamoUsage
     from voice_gateway.adapters.redis_levels import RedisVoiceLevels
@@ -117,6 +218,7 @@ def speech_service() -> SpeechService:
     from voice_gateway.observability import SpeechTelemetry
     from voice_gateway.providers.cached import CachedProvider
     from voice_gateway.providers.fallback import FallbackProvider
+    from voice_gateway.services.chosen_samples import ChosenSamples
     from voice_gateway.services.quota import CharacterQuota
     from voice_gateway.services.speech import SpeechService
     from voice_gateway.settings import SpeechSettings
@@ -130,6 +232,7 @@ def speech_service() -> SpeechService:
     router = FallbackProvider(registry, clock, health=health, hedges=hedges)
     return SpeechService(
         personalities=DynamoPersonalities(table, clock),
+        samples=ChosenSamples(DynamoSamples(table)),
         receipts=receipt_store(settings),
         budgets=budget_service(settings),
         quota=CharacterQuota(DynamoTenants(table), DynamoUsage(table), clock),
@@ -217,14 +320,56 @@ def redis_connection(url: str) -> RedisConnection:
     return RedisConnection(url, SystemClock())
 
 
+def _personalities(table: Table) -> PersonalityService:
+    from voice_gateway.adapters.dynamodb_personalities import DynamoPersonalities
+    from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
+    from voice_gateway.services.personalities import PersonalityService
+
+    clock = SystemClock()
+    return PersonalityService(
+        DynamoPersonalities(table, clock), clock, tenants=DynamoTenants(table)
+    )
+
+
+def _burial(table: Table, queue_url: str) -> SampleBurial:
+    from voice_gateway.adapters.dynamodb_samples import DynamoSamples
+    from voice_gateway.adapters.sqs_sample_queue import SqsSampleQueue
+    from voice_gateway.services.sample_burial import SampleBurial
+
+    return SampleBurial(
+        samples=DynamoSamples(table), queue=SqsSampleQueue(_sqs(), queue_url), clock=SystemClock()
+    )
+
+
+@cache
+def _s3() -> S3Client:
+    import boto3
+
+    # Its reads and writes are megabytes long.
+    return boto3.client("s3", config=_patience(read_timeout=20))
+
+
+@cache
+def _sqs() -> SQSClient:
+    import boto3
+
+    return boto3.client("sqs", config=_patience(read_timeout=5))
+
+
 @cache
 def _table(name: str) -> Table:
     # boto3 takes a third of a second to import: only whoever needs the table pays it.
     import boto3
+
+    return boto3.resource("dynamodb", config=_patience(read_timeout=2)).Table(name)
+
+
+def _patience(*, read_timeout: float) -> Config:
     from botocore.config import Config
 
     # boto's own patience is a minute: longer than anybody who waits for a voice.
-    config = Config(
-        connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3}
+    return Config(
+        connect_timeout=1,
+        read_timeout=read_timeout,
+        retries={"mode": "standard", "total_max_attempts": 3},
     )
-    return boto3.resource("dynamodb", config=config).Table(name)

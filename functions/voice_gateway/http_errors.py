@@ -27,6 +27,7 @@ from voice_gateway.domain.errors import (
     StorageUnavailableError,
     TooLargeError,
     UnauthorizedError,
+    UnsupportedMediaError,
 )
 from voice_gateway.domain.receipt import Attempt
 
@@ -43,6 +44,7 @@ _STATUS: Final[Mapping[type[RequestError], int]] = {
     InvalidRequestError: 422,
     InvalidSampleError: 422,
     TooLargeError: 413,
+    UnsupportedMediaError: 415,
     UnauthorizedError: 401,
     ForbiddenError: 403,
     NotFoundError: 404,

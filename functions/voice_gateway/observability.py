@@ -6,6 +6,7 @@ Customers' text and audio never reach a log line: messages are fixed sentences, 
 from __future__ import annotations
 
 import traceback
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,10 @@ from voice_gateway.domain.errors import VoiceGatewayError
 from voice_gateway.domain.receipt import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from voice_gateway.domain.receipt import Attempt, Receipt
+    from voice_gateway.domain.samples.sample import VoiceSample
 
 SERVICE = "voice"
 NAMESPACE = "PersonalityVoices"
@@ -43,12 +45,65 @@ def log_failure(error: Exception, status: int, request_id: str) -> None:
     )
 
 
+@contextmanager
+def log_failures(request_id: str) -> Iterator[None]:
+    """Writes down what fails inside, and hands on that it failed, but not its words.
+
+    Raises:
+        FailedEventError: It failed.
+    """
+    try:
+        yield
+    except Exception as error:
+        log_failure(error, 500, request_id)
+        # Lambda writes whatever is raised to the log, and into the dead letters' attributes.
+        raise FailedEventError(type(error).__name__) from None
+
+
+class FailedEventError(Exception):
+    """An event could not be dealt with; it holds the kind of error alone."""
+
+
 def _figures(**dimensions: str) -> EphemeralMetrics:
     # A sink an answer: answers overlap, and Powertools' shared one has a single set of dimensions.
     figures = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
     for name, value in dimensions.items():
         figures.add_dimension(name, value)
     return figures
+
+
+class SampleTelemetry:
+    """Implements `ports.SampleObserver`: a log line a verdict, and the figures as metrics."""
+
+    def judged(self, sample: VoiceSample) -> None:
+        """Writes the line and the figure of a verdict."""
+        grade = None if sample.report is None else sample.report.grade.value
+        findings = [] if sample.report is None else [f.code.value for f in sample.report.findings]
+        logger().info(
+            "sample judged",
+            tenant=sample.tenant_id,
+            sample=sample.id,
+            state=sample.state.value,
+            grade=grade,
+            findings=findings,
+        )
+        figures = _figures(state=sample.state.value)
+        figures.add_metric("SamplesJudged", MetricUnit.Count, 1)
+        figures.flush_metrics()
+
+    def purged(self, sample: VoiceSample) -> None:
+        """Writes the line and the figure of a purge."""
+        reason = None if sample.tombstone is None else sample.tombstone.reason.value
+        logger().info(
+            "sample purged",
+            tenant=sample.tenant_id,
+            sample=sample.id,
+            reason=reason,
+            settled=sample.settled,
+        )
+        figures = _figures(reason=reason or "unknown")
+        figures.add_metric("SamplesPurged", MetricUnit.Count, 1)
+        figures.flush_metrics()
 
 
 class SpeechTelemetry:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from voice_gateway.domain.listing import PersonalityFilter
     from voice_gateway.domain.personality import Personality
     from voice_gateway.domain.receipt import Attempt, Receipt
+    from voice_gateway.domain.samples.sample import StoredObject, VoiceSample
     from voice_gateway.domain.samples.signal import DecodedSample
+    from voice_gateway.domain.samples.upload import UploadForm
     from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk, SpeechRequest
     from voice_gateway.domain.statistics import Figures, Window
     from voice_gateway.domain.tiers import Allowance, Ceiling, Plan, Stock
@@ -257,6 +259,157 @@ class SampleConverter(Protocol):
 
     def wav(self, samples: NDArray[np.float32], sample_rate: int) -> bytes:
         """Writes mono audio as 16-bit WAV: the same samples give the same bytes, always."""
+        ...
+
+
+class SampleRepository(Protocol):
+    """Keeps what is known of voice samples, one tenant's apart from another's."""
+
+    def create(self, sample: VoiceSample, *, ceiling: Ceiling | None = None) -> None:
+        """Stores a new one.
+
+        Args:
+            sample: In its first version.
+            ceiling: How many there may be that are not buried; None for any number.
+
+        Raises:
+            ConflictError: The tenant has one with this id.
+            PlanLimitError: There would be too many.
+            StaleWriteError: Somebody else is writing the tenant's counts at this moment.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def get(self, tenant_id: str, sample_id: str) -> VoiceSample:
+        """Fetches one, tombstones too.
+
+        Raises:
+            NotFoundError: The tenant has none with this id.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def replace(self, *changes: tuple[VoiceSample, VoiceSample]) -> None:
+        """Puts versions in the place of the ones before (previous, changed): all of them, or none.
+
+        Args:
+            changes: Samples of one tenant, each once; at most `MAX_CHANGES`.
+
+        Raises:
+            StaleWriteError: One is no longer, or not just now, in the version before.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def of_personality(self, tenant_id: str, personality_id: str) -> Sequence[VoiceSample]:
+        """Lists a personality's samples, the newest first, tombstones too.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def due(self, now: datetime) -> Sequence[tuple[str, str]]:
+        """Lists the samples of all tenants that somebody has to look after by now.
+
+        Returns:
+            Tenants' and samples' ids.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+
+class SampleFiles(Protocol):
+    """Keeps the bytes of voice samples, every version of them until they are purged."""
+
+    def upload_form(self, path: str) -> UploadForm:
+        """Makes a form that uploads one original straight into the store, and nothing else.
+
+        Raises:
+            StorageUnavailableError: The store did not answer.
+        """
+        ...
+
+    def write(self, path: str, data: bytes) -> StoredObject:
+        """Stores bytes at a path.
+
+        Raises:
+            StorageUnavailableError: The store did not answer.
+        """
+        ...
+
+    def latest(self, path: str) -> StoredObject | None:
+        """Tells what lies at a path now; None when nothing does.
+
+        Raises:
+            StorageUnavailableError: The store did not answer.
+        """
+        ...
+
+    def read(self, path: str, version: StoredObject) -> bytes | None:
+        """Fetches the bytes of one version; None when they are gone.
+
+        Raises:
+            StorageUnavailableError: The store did not answer.
+        """
+        ...
+
+    def purge(self, folder: str) -> None:
+        """Deletes every version of everything below a folder; a second time finds nothing to do.
+
+        Raises:
+            StorageUnavailableError: The store did not answer, or kept something.
+        """
+        ...
+
+
+class SampleQueue(Protocol):
+    """Where whoever looks after samples is told of one."""
+
+    def attend(self, tenant_id: str, sample_id: str) -> None:
+        """Has a sample looked after soon, once or more often.
+
+        Raises:
+            StorageUnavailableError: The queue did not answer.
+        """
+        ...
+
+
+class ConditioningCache(Protocol):
+    """What the models keep of a voice."""
+
+    def forget(self, content_hashes: Sequence[str]) -> None:
+        """Deletes what was made of these samples or windows; of unknown ones there is nothing.
+
+        Raises:
+            StorageUnavailableError: Not everybody who keeps such things confirmed it.
+        """
+        ...
+
+
+class VoiceAudioCache(Protocol):
+    """What was spoken before in a cloned voice."""
+
+    def purge(self, tenant_id: str, *, personality_id: str, content_hashes: Sequence[str]) -> None:
+        """Deletes what was spoken by a personality, or in a voice that was cloned from these.
+
+        Raises:
+            StorageUnavailableError: The cache did not answer.
+        """
+        ...
+
+
+class SampleObserver(Protocol):
+    """Counts what became of samples; sees no audio and no names."""
+
+    def judged(self, sample: VoiceSample) -> None:
+        """A sample got its verdict."""
+        ...
+
+    def purged(self, sample: VoiceSample) -> None:
+        """Nothing is left of a sample but its tombstone."""
         ...
 
 

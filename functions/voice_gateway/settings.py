@@ -100,6 +100,30 @@ class AuthorizerSettings(FunctionSettings):
         return self
 
 
+class SamplesSettings(FunctionSettings, BrowserSettings):
+    """Of the samples function."""
+
+    samples_bucket: str = Field(min_length=1)
+    """Where voice samples lie."""
+    sample_queue_url: str = Field(min_length=1)
+    """Where whoever looks after samples is told of one."""
+
+
+class SampleValidationSettings(FunctionSettings, RedisSettings):
+    """Of the function that looks after samples."""
+
+    samples_bucket: str = Field(min_length=1)
+    """Where voice samples lie."""
+    sample_queue_url: str = Field(min_length=1)
+    """Where the sweep puts the samples whose time has come."""
+    triton_url: str = Field(pattern=r"^[^/\s:]+:\d+$")
+    """`host:port` of Triton's gRPC endpoint."""
+    triton_tls: bool = False
+    cloning_models: str = Field(default="", pattern=r"^([a-z0-9_]+(,[a-z0-9_]+)*)?$")
+    """The Triton models that keep what they heard of a voice, with commas between: those are told
+    to forget a voice that is purged, and it is not purged before all of them did."""
+
+
 class SpeechSettings(FunctionSettings, BrowserSettings, RedisSettings):
     """Of the speech function."""
 

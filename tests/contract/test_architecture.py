@@ -29,6 +29,7 @@ MAY_SEE: Final = {
     "providers": {"domain", "ports", "providers"},
     "http_errors": {"domain"},
     "api_models": {"domain", "services"},  # it maps to the services' commands
+    "sample_models": {"domain", "services"},
     "settings": {"domain"},
     "observability": {"domain", "ports"},
     "handlers": {
@@ -39,6 +40,7 @@ MAY_SEE: Final = {
         "http_errors",
         "observability",
         "ports",
+        "sample_models",
         "services",
         "settings",
     },

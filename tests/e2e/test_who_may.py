@@ -26,8 +26,15 @@ BODIES: Final = {
     ("PUT", "/api/personalities/{personality_id}"): {"name": "Marcel"},
     ("PUT", "/api/personalities/{personality_id}/voice"): {},
     ("PATCH", "/api/personalities/{personality_id}"): {},
+    ("PUT", "/api/personalities/{personality_id}/voice/sample"): {"id": "0" * 32},
+    ("POST", "/api/personalities/{personality_id}/voice/consent"): {
+        "speaker": "Zac",
+        "attested_by": "The owner",
+    },
 }
 """Good ones, of the routes that would refuse none at all before they look for anything."""
+
+UPLOAD: Final = ("POST", "/api/personalities/{personality_id}/voice")
 
 
 @pytest.fixture
@@ -47,12 +54,13 @@ def ask(
 ) -> httpx.Response:
     method, path = route
     speech = {"text": "Hi.", "personality": thing}
-    return client.request(
-        method,
-        re.sub(r"\{\w+\}", thing, path),
-        json=speech if path == "/api/speech" else BODIES.get(route),
-        headers={"Authorization": f"Bearer {credential}" if credential else ""},
-    )
+    headers = {"Authorization": f"Bearer {credential}" if credential else ""}
+    address = re.sub(r"\{\w+\}", thing, path)
+    if route == UPLOAD:
+        headers["Content-Type"] = "audio/wav"
+        return client.request(method, address, content=b"RIFF", headers=headers)
+    body = speech if path == "/api/speech" else BODIES.get(route)
+    return client.request(method, address, json=body, headers=headers)
 
 
 def test_strangers_are_turned_away_at_every_door(stack: Stack, client: httpx.Client) -> None:

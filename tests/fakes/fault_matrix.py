@@ -10,29 +10,20 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import soundfile
 
-from fakes.audio_cache import FakeAudioCache
-from fakes.budgets import FakeBudgets
 from fakes.faults import Fault, Order, Where
-from fakes.levels import FakeVoiceLevels
-from fakes.observer import RecordingObserver
 from fakes.personalities import FakePersonalities
 from fakes.providers import ScriptedProvider
 from fakes.receipts import FakeReceipts
 from fakes.routing import routed
-from fakes.tenants import FakeTenants
-from fakes.usage import FakeUsage
-from voice_gateway.adapters.audio_codec import audio_encoder
+from fakes.speaking import speech_service
 from voice_gateway.adapters.system_clock import SystemClock
 from voice_gateway.domain.audio import AudioFormat
 from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.errors import AllProvidersFailedError, ProviderError
 from voice_gateway.domain.personality import Personality, VoiceConfig
 from voice_gateway.domain.receipt import Outcome, Receipt
-from voice_gateway.domain.tiers import Plan, Tier
 from voice_gateway.providers.registry import ProviderRegistry
-from voice_gateway.services.budgets import BudgetService
-from voice_gateway.services.quota import CharacterQuota
-from voice_gateway.services.speech import SpeechCommand, SpeechService
+from voice_gateway.services.speech import SpeechCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -220,20 +211,8 @@ class Matrix:
             created_at=clock.now(),
             updated_at=clock.now(),
         )
-        service = SpeechService(
-            personalities=FakePersonalities(personality),
-            receipts=receipts,
-            budgets=BudgetService(FakeBudgets(), receipts, clock),
-            quota=CharacterQuota(FakeTenants(Plan(tier=Tier.ENTERPRISE)), FakeUsage(), clock),
-            router=router,
-            providers=registry,
-            cache=FakeAudioCache(),
-            health=router.health,
-            cache=FakeAudioCache(),
-            encoders=audio_encoder,
-            levels=FakeVoiceLevels(),
-            observer=RecordingObserver(),
-            clock=clock,
+        service = speech_service(
+            FakePersonalities(personality), registry, router, clock, receipts=receipts
         )
         command = SpeechCommand(
             tenant_id=TENANT,

@@ -15,26 +15,18 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import soundfile
 
-from fakes.audio_cache import FakeAudioCache
-from fakes.budgets import FakeBudgets
 from fakes.levels import FakeVoiceLevels
-from fakes.observer import RecordingObserver
 from fakes.personalities import FakePersonalities
 from fakes.providers import tone
 from fakes.receipts import FakeReceipts
-from fakes.tenants import FakeTenants
-from fakes.usage import FakeUsage
-from voice_gateway.adapters.audio_codec import audio_encoder
+from fakes.speaking import speech_service
 from voice_gateway.domain.audio import AudioFormat
 from voice_gateway.domain.chain import FLOOR, Quality
 from voice_gateway.domain.errors import AllProvidersFailedError, FailureReason, ProviderError
 from voice_gateway.domain.personality import Personality, VoiceConfig
 from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk
-from voice_gateway.domain.tiers import Plan, Tier
 from voice_gateway.providers.registry import ProviderRegistry
-from voice_gateway.services.budgets import BudgetService
-from voice_gateway.services.quota import CharacterQuota
-from voice_gateway.services.speech import SpeechCommand, SpeechService
+from voice_gateway.services.speech import SpeechCommand
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -171,8 +163,8 @@ class Crowd:
         registry = ProviderRegistry({p.name: lambda p=p: p for p in self.providers})  # type: ignore[misc]
         self.receipts = FakeReceipts(clock)
         self.router = route(registry)
-        self.service = SpeechService(
-            personalities=FakePersonalities(
+        self.service = speech_service(
+            FakePersonalities(
                 Personality(
                     id="marcel",
                     tenant_id=TENANT,
@@ -184,17 +176,11 @@ class Crowd:
                     updated_at=clock.now(),
                 )
             ),
+            registry,
+            self.router,
+            clock,
             receipts=self.receipts,
-            budgets=BudgetService(FakeBudgets(), self.receipts, clock),
-            quota=CharacterQuota(FakeTenants(Plan(tier=Tier.ENTERPRISE)), FakeUsage(), clock),
-            router=self.router,
-            providers=registry,
-            cache=FakeAudioCache(),
-            health=self.router.health,
-            encoders=audio_encoder,
             levels=FakeVoiceLevels(**{f":{p.name}:tone": -16.0 for p in self.providers}),
-            observer=RecordingObserver(),
-            clock=clock,
         )
 
     async def run(self, callers: int, seconds: float) -> Report:

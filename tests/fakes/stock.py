@@ -26,6 +26,6 @@ class FakeStock:
             raise ceiling.reached(usage)
         self._counts[tenant_id, stock] += 1
 
-    def count_down(self, tenant_id: str, stock: Stock) -> None:
-        """One less."""
-        self._counts[tenant_id, stock] -= 1
+    def count_down(self, tenant_id: str, stock: Stock, amount: int = 1) -> None:
+        """So many less."""
+        self._counts[tenant_id, stock] -= amount

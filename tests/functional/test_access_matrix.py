@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,6 @@ import pytest
 import layout
 import template
 from fakes.api_keys import FakeApiKeys
-from fakes.audio_cache import FakeAudioCache
 from fakes.authorizations import RecordingAuthorizations
 from fakes.budgets import FakeBudgets
 from fakes.clock import FakeClock
@@ -31,31 +31,29 @@ from fakes.issuer import (
     token,
     unsigned_token,
 )
-from fakes.levels import FakeVoiceLevels
-from fakes.observer import RecordingObserver
-from fakes.personalities import FakePersonalities
 from fakes.providers import ScriptedProvider
 from fakes.receipts import FakeReceipts
 from fakes.routing import routed
-from fakes.tenants import FakeTenants
+from fakes.sample_house import SampleHouse, good_recording
+from fakes.speaking import speech_service
 from fakes.usage import FakeUsage
-from voice_gateway.adapters.audio_codec import audio_encoder
 from voice_gateway.adapters.jwt_verifier import JwtVerifier, RemoteKeySet
 from voice_gateway.adapters.system_clock import SystemClock
 from voice_gateway.domain.access import ROLE_SCOPES, ApiKey, Role, Scope
 from voice_gateway.domain.personality import Character, VoiceConfig
-from voice_gateway.handlers import account, costs, personalities, speech
+from voice_gateway.handlers import account, costs, personalities, speech, voice_samples
 from voice_gateway.handlers.authorizer import authorize
 from voice_gateway.handlers.rest import serve
 from voice_gateway.providers.registry import ProviderRegistry
 from voice_gateway.services.api_keys import ApiKeyService
 from voice_gateway.services.authorization import AuthorizationService, hash_key, mint_key
 from voice_gateway.services.budgets import BudgetService
+from voice_gateway.services.chosen_samples import ChosenSamples
 from voice_gateway.services.costs import CostService
 from voice_gateway.services.personalities import PersonalityService
 from voice_gateway.services.quota import CharacterQuota
-from voice_gateway.services.speech import SpeechService
 from voice_gateway.services.usage import UsageService
+from voice_gateway.services.voice_consents import ConsentStatement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,7 +76,7 @@ class Access:
     """
 
     scope: Scope
-    body: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | bytes | None = None
     names: str | None = None
 
 
@@ -93,6 +91,21 @@ ACCESS: Final[Mapping[tuple[str, str], Access]] = {
     ("DELETE", _ONE): Access(_WRITE, names="marcel"),
     ("GET", f"{_ONE}/voice"): Access(_READ, names="marcel"),
     ("PUT", f"{_ONE}/voice"): Access(_WRITE, {"quality": "fast"}, names="marcel"),
+    ("POST", f"{_ONE}/voice"): Access(_WRITE, good_recording(), names="marcel"),
+    ("DELETE", f"{_ONE}/voice"): Access(_WRITE, names="marcel"),
+    ("POST", f"{_ONE}/voice/uploads"): Access(_WRITE, names="marcel"),
+    ("PUT", f"{_ONE}/voice/sample"): Access(_WRITE, {"id": "{sample}"}, names="marcel"),
+    ("GET", f"{_ONE}/voice/consent"): Access(_READ, names="marcel"),
+    ("POST", f"{_ONE}/voice/consent"): Access(
+        _WRITE,
+        {"speaker": "Zoé", "attested_by": "Max", "sample_id": "{sample}"},
+        names="marcel",
+    ),
+    ("DELETE", f"{_ONE}/voice/consent"): Access(Scope.CONSENT_REVOKE, names="marcel"),
+    ("GET", f"{_ONE}/samples"): Access(_READ, names="marcel"),
+    ("GET", f"{_ONE}/samples/{{sample_id}}"): Access(_READ, names="sample"),
+    ("DELETE", f"{_ONE}/samples/{{sample_id}}"): Access(_WRITE, names="sample"),
+    ("GET", "/api/consent-texts"): Access(_READ),
     ("GET", f"{_ONE}/versions"): Access(_READ, names="marcel"),
     ("POST", f"{_ONE}/restore"): Access(_WRITE, names="marcel"),
     ("POST", "/api/speech"): Access(
@@ -138,8 +151,8 @@ class House:
     """The functions that got to see a request."""
 
     def __post_init__(self) -> None:
-        tenants = FakeTenants()
-        stored = FakePersonalities(clock=self.clock)
+        samples = SampleHouse(clock=self.clock, personality_id=None)
+        tenants, stored = samples.tenants, samples.repository
         usage = FakeUsage(stored.stock)
         service = PersonalityService(stored, self.clock, tenants=tenants)
         marcel = Character(
@@ -151,26 +164,24 @@ class House:
         receipts = FakeReceipts(self.clock)
         budgets = BudgetService(FakeBudgets(), receipts, self.clock)
         self._rest = {
-            "PersonalitiesFunction": personalities.create_app(service),
+            "PersonalitiesFunction": personalities.create_app(
+                service, ChosenSamples(samples.samples)
+            ),
+            "SamplesFunction": voice_samples.create_app(samples.api, samples.consents),
             "AccountFunction": account.create_app(keys, UsageService(tenants, usage, self.clock)),
             "CostsFunction": costs.create_app(CostService(receipts, receipts, budgets, self.clock)),
         }
         piper = ScriptedProvider("piper")
         registry = ProviderRegistry({"piper": lambda: piper, "espeak": lambda: piper})
-        router = routed(registry, SystemClock())
-        self._speech = SpeechService(
-            personalities=stored,
+        self._speech = speech_service(
+            stored,
+            registry,
+            routed(registry, SystemClock()),
+            SystemClock(),
             receipts=receipts,
             budgets=budgets,
+            samples=ChosenSamples(samples.samples),
             quota=CharacterQuota(tenants, usage, self.clock),
-            router=router,
-            health=router.health,
-            providers=registry,
-            cache=FakeAudioCache(),
-            encoders=audio_encoder,
-            levels=FakeVoiceLevels(),
-            observer=RecordingObserver(),
-            clock=SystemClock(),
         )
         observer = RecordingAuthorizations()
         issuer = RemoteKeySet(JWKS_URL, self.clock, observer, FakeIssuer().fetch)
@@ -184,7 +195,12 @@ class House:
         self.things = {
             "marcel": "marcel",
             "key": keys.create("shop", name=SECRET, scopes=["speech:read"], held=Scope)[0].id,
+            "sample": samples.validated(activate=False).id,
         }
+        agreed = ConsentStatement(
+            speaker=SECRET, attested_by="Max", by="key-1", sample_id=samples.validated().id
+        )
+        samples.consents.give("shop", "marcel", agreed)
         spoken = self.ask(
             ("POST", "/api/speech"),
             f"Bearer {self.own_key}",
@@ -213,8 +229,11 @@ class House:
         access = ACCESS[route]
         thing = "0" * 12 if absent else self.things.get(access.names or "", "")
         body = access.body
-        if body is not None and "personality" in body:
+        if isinstance(body, dict) and "personality" in body:
             body = {**body, "personality": thing}
+        if isinstance(body, dict):
+            sample = self.things.get("sample", "")
+            body = {k: sample if v == "{sample}" else v for k, v in body.items()}
         return self.ask(route, authorization, thing=thing, body=body)
 
     def ask(
@@ -223,12 +242,12 @@ class House:
         authorization: str | None,
         *,
         thing: str = "",
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | bytes | None = None,
     ) -> Answer:
         """What API Gateway does: asks the authorizer, then the function."""
         method, path = route
-        head, brace, tail = path.partition("{")
-        here = head + thing + tail.partition("}")[2] if brace else path
+        # The last name in the path is the thing's; what stands before it is the shop's own.
+        here = re.sub(r"\{(?!.*\{)\w+\}", thing, path).replace("{personality_id}", "marcel")
         headers = {} if authorization is None else {"Authorization": authorization}
         if not authorization:
             return Answer(401, {}, b"")  # API Gateway asks nobody
@@ -243,14 +262,18 @@ class House:
         self.invoked.append(function)
         if function == "SpeechFunction":
             return asyncio.run(self._stream(method, here, policy["context"], body))
-        text = None if body is None else json.dumps(body)
+        text = json.dumps(body) if isinstance(body, dict) else body
         event = rest_event(method, here, body=text, authorizer=policy["context"], headers=headers)
         answer = serve(self._rest[function], event, lambda_context())
         told = {k.lower(): v[0] for k, v in answer["multiValueHeaders"].items()}
         return Answer(answer["statusCode"], told, answer["body"].encode())
 
     async def _stream(
-        self, method: str, path: str, found: Mapping[str, str], body: Mapping[str, Any] | None
+        self,
+        method: str,
+        path: str,
+        found: Mapping[str, str],
+        body: Mapping[str, Any] | bytes | None,
     ) -> Answer:
         context = {"requestId": REQUEST_ID, "authorizer": found}
         app = speech.create_app(self._speech)

@@ -13,6 +13,7 @@ from fakes.authorizations import RecordingAuthorizations
 from fakes.clock import FakeClock
 from fakes.events import authorizer_event, lambda_context, rest_event
 from fakes.personalities import FakePersonalities
+from fakes.samples import FakeSamples
 from fakes.tenants import FakeTenants
 from fakes.usage import FakeUsage
 from voice_gateway.domain.access import ROLE_SCOPES, Role, Scope
@@ -24,6 +25,7 @@ from voice_gateway.handlers.personalities import create_app as create_personalit
 from voice_gateway.handlers.rest import serve
 from voice_gateway.services.api_keys import ApiKeyService
 from voice_gateway.services.authorization import AuthorizationService, hash_key
+from voice_gateway.services.chosen_samples import ChosenSamples
 from voice_gateway.services.personalities import PersonalityService
 from voice_gateway.services.usage import UsageService
 
@@ -299,7 +301,7 @@ class TestUsage:
 
     def test_over_the_limit_the_refusal_tells_the_same(self, client: Client) -> None:
         service = PersonalityService(client.personalities, client.clock, tenants=client.tenants)
-        app = create_personalities_app(service)
+        app = create_personalities_app(service, ChosenSamples(FakeSamples()))
 
         def create(number: int) -> Answer:
             body = json.dumps({"name": f"P {number}"})

@@ -18,15 +18,15 @@ from pydantic import ValidationError
 from fakes.audio_cache import FakeAudioCache
 from fakes.budgets import FakeBudgets
 from fakes.clock import FakeClock
-from fakes.levels import FakeVoiceLevels
 from fakes.observer import RecordingObserver
 from fakes.personalities import FakePersonalities
 from fakes.providers import ScriptedProvider, tone
 from fakes.receipts import FakeReceipts
 from fakes.routing import routed
+from fakes.samples import FakeSamples
+from fakes.speaking import speech_service
 from fakes.tenants import FakeTenants
 from fakes.usage import FakeUsage
-from voice_gateway.adapters.audio_codec import audio_encoder
 from voice_gateway.adapters.system_clock import SystemClock
 from voice_gateway.domain.errors import FailureReason, ProviderError, StorageUnavailableError
 from voice_gateway.domain.personality import Personality, VoiceConfig
@@ -36,8 +36,8 @@ from voice_gateway.handlers.speech import BrokenOffError, create_app
 from voice_gateway.providers.cached import CachedProvider
 from voice_gateway.providers.registry import ProviderRegistry
 from voice_gateway.services.budgets import BudgetService
+from voice_gateway.services.chosen_samples import ChosenSamples
 from voice_gateway.services.quota import CharacterQuota
-from voice_gateway.services.speech import SpeechService
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -70,6 +70,7 @@ class House:
                 updated_at=NOW,
             )
         )
+        self.samples = FakeSamples()
         self.receipts = FakeReceipts(FakeClock())
         self.observer = RecordingObserver()
         self.tenants = FakeTenants(Plan(tier=Tier.PRO))
@@ -78,19 +79,18 @@ class House:
         self.cache = FakeAudioCache()
         self.budgets = FakeBudgets()
         router = routed(registry, SystemClock())
-        self.service = SpeechService(
-            personalities=self.personalities,
+        self.service = speech_service(
+            self.personalities,
+            registry,
+            router,
+            SystemClock(),
+            samples=ChosenSamples(self.samples),
             receipts=self.receipts,
             budgets=BudgetService(self.budgets, self.receipts, FakeClock()),
             quota=CharacterQuota(self.tenants, self.usage, FakeClock()),
             router=CachedProvider(router, registry, self.cache, SystemClock()),
-            providers=registry,
             cache=self.cache,
-            encoders=audio_encoder,
-            levels=FakeVoiceLevels(),
             observer=self.observer,
-            clock=SystemClock(),
-            health=router.health,
         )
         self.app = create_app(self.service)
 

@@ -13,27 +13,21 @@ import pytest
 from fakes.audio_cache import FakeAudioCache
 from fakes.budgets import FakeBudgets
 from fakes.clock import FakeClock
-from fakes.levels import FakeVoiceLevels
 from fakes.observer import RecordingObserver
 from fakes.personalities import FakePersonalities
 from fakes.providers import ScriptedProvider
 from fakes.receipts import FakeReceipts
 from fakes.routing import routed
-from fakes.tenants import FakeTenants
-from fakes.usage import FakeUsage
-from voice_gateway.adapters.audio_codec import audio_encoder
+from fakes.speaking import speech_service
 from voice_gateway.adapters.system_clock import SystemClock
 from voice_gateway.domain.budget import Budget
 from voice_gateway.domain.errors import FailureReason, ProviderError
 from voice_gateway.domain.personality import Personality, VoiceConfig
 from voice_gateway.domain.speech import ProviderCapabilities
-from voice_gateway.domain.tiers import Plan, Tier
 from voice_gateway.handlers.speech import create_app
 from voice_gateway.providers.cached import CachedProvider
 from voice_gateway.providers.registry import ProviderRegistry
 from voice_gateway.services.budgets import BudgetService
-from voice_gateway.services.quota import CharacterQuota
-from voice_gateway.services.speech import SpeechService
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -78,19 +72,16 @@ class House:
         router = routed(registry, SystemClock())
         self.cache = FakeAudioCache()
         behind = CachedProvider(router, registry, self.cache, SystemClock())
-        service = SpeechService(
-            personalities=self.personalities,
+        service = speech_service(
+            self.personalities,
+            registry,
+            router,
+            SystemClock(),
             receipts=self.receipts,
             budgets=BudgetService(self.budgets, self.receipts, FakeClock()),
-            quota=CharacterQuota(FakeTenants(Plan(tier=Tier.PRO)), FakeUsage(), FakeClock()),
             router=behind if cached else router,
-            providers=registry,
             cache=self.cache,
-            encoders=audio_encoder,
-            levels=FakeVoiceLevels(),
             observer=self.observer,
-            clock=SystemClock(),
-            health=router.health,
         )
         self.app = create_app(service)
         self.requests = 0

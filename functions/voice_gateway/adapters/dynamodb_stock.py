@@ -42,9 +42,11 @@ def count_up(
     return {"Update": update}
 
 
-def count_down(table: Table, tenant_id: str, stock: Stock) -> TransactWriteItemTypeDef:
-    """One less; only for what was counted up before."""
-    return {"Update": _add(table, tenant_id, stock, -1)}
+def count_down(
+    table: Table, tenant_id: str, stock: Stock, amount: int = 1
+) -> TransactWriteItemTypeDef:
+    """So many less; only of what was counted up before."""
+    return {"Update": _add(table, tenant_id, stock, -amount)}
 
 
 def too_many(ceiling: Ceiling, found: Mapping[str, Any]) -> PlanLimitError:

@@ -4,6 +4,7 @@ VoiceGatewayError
 ├── RequestError                 the caller's own mistake: never falls back
 │   ├── InvalidRequestError      a field is missing, malformed or out of range
 │   ├── TooLargeError            the body or the text is longer than the limit
+│   ├── UnsupportedMediaError    the body is of a kind that is not taken here
 │   ├── UnauthorizedError        no usable identity came with the request
 │   ├── ForbiddenError           a good identity, without the right to do this
 │   ├── NotFoundError            no such thing, or not the caller's
@@ -59,6 +60,10 @@ class InvalidRequestError(RequestError):
 
 class TooLargeError(RequestError):
     """The body or the text is longer than the limit."""
+
+
+class UnsupportedMediaError(RequestError):
+    """The body is of a kind that is not taken here."""
 
 
 class UnauthorizedError(RequestError):

@@ -85,7 +85,9 @@ class Receipt(BaseModel):
     asked: Asked
     served: tuple[Served, ...]
     substituted: bool
-    """True when anybody but the asked provider, in the asked voice, spoke any part of the text."""
+    """True when anybody but the asked provider, in the asked voice, spoke any part of the text.
+
+    Also when the personality's own voice may not be cloned: nobody spoke in the asked one then."""
     complete: bool
     """False when the stream ended before every sentence was spoken whole."""
     attempts: tuple[Attempt, ...]
@@ -110,6 +112,9 @@ class Receipt(BaseModel):
     """What the purpose's allowance was charged: the sentences that were begun."""
     not_applied: tuple[str, ...] = ()
     """Settings that the serving provider has no way to apply (`pitch`, …)."""
+    sample_refused: str | None = None
+    """Why the personality's sample was not cloned: a `SampleRefusal`; None where nothing was in the
+    way, or there is no sample."""
     format: str
     sample_rate: int
     channels: int = 1

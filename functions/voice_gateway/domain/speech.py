@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from voice_gateway.domain.budget import BudgetState
     from voice_gateway.domain.receipt import Attempt
+    from voice_gateway.domain.samples.sample import PreparedWindow, SampleRefusal
 
 
 @dataclass(slots=True)
@@ -57,9 +58,13 @@ class SpeechRequest:
     """Semitones."""
     advanced: AdvancedSettings = field(default_factory=AdvancedSettings)
     sample_path: str | None = None
-    """The voice sample to clone, where a provider can."""
+    """The voice sample to clone, where a provider can: only one whose speaker agreed to it."""
     sample_hash: str | None = None
     """SHA-256 of that sample: which version of the voice it is."""
+    windows: Mapping[str, PreparedWindow] = field(default_factory=dict)
+    """Provider → what it listens to of that sample."""
+    sample_refused: SampleRefusal | None = None
+    """Why the personality's sample is not here."""
     personality_id: str = ""
     """Who speaks: what is kept of it is purged with it."""
     strict: bool = False

@@ -31,6 +31,8 @@ class Caller:
 
     tenant_id: str
     scopes: frozenset[str]
+    id: str = "unknown"
+    """Names the key or the person, and gives neither away."""
 
 
 def caller_with(scope: Scope, request_context: Mapping[str, Any]) -> Caller:
@@ -51,7 +53,7 @@ def caller_with(scope: Scope, request_context: Mapping[str, Any]) -> Caller:
     scopes = frozenset(str(found.get("scopes", "")).split())
     if scope not in scopes:
         raise ForbiddenError(f"This needs the scope {scope}.")
-    return Caller(tenant, scopes)
+    return Caller(tenant, scopes, str(found.get("key_id") or "unknown"))
 
 
 def tenant_with(scope: Scope, request_context: Mapping[str, Any]) -> str:

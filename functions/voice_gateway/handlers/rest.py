@@ -12,6 +12,7 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.logging import correlation_paths
 from pydantic import BaseModel
 
+from voice_gateway.domain.errors import UnsupportedMediaError
 from voice_gateway.handlers.incoming import caller_with, parse_body, parse_patch, parse_query
 from voice_gateway.http_errors import PROBLEM_JSON, Problem, problem_for, problem_for_status
 from voice_gateway.observability import log_failure, logger
@@ -87,6 +88,21 @@ def caller_of(event: APIGatewayProxyEvent, scope: Scope) -> Caller:
 def tenant_of(event: APIGatewayProxyEvent, scope: Scope) -> str:
     """Reads whose tenant calls; see `caller_with`."""
     return caller_of(event, scope).tenant_id
+
+
+def read_bytes(event: APIGatewayProxyEvent) -> bytes:
+    """Reads a body that is no text.
+
+    Raises:
+        UnsupportedMediaError: It came as text, so that its bytes are lost.
+    """
+    if event.raw_event.get("body") and not event.raw_event.get("isBase64Encoded"):
+        raise UnsupportedMediaError(
+            "Send the recording as it is, with the Content-Type audio/wav, audio/flac, audio/mpeg, "
+            "audio/ogg or application/octet-stream.",
+            field="content-type",
+        )
+    return _body_bytes(event)
 
 
 def read_body(event: APIGatewayProxyEvent, model: type[_M]) -> _M:

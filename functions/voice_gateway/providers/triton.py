@@ -149,7 +149,7 @@ class TritonProvider:
             strings["voice"] = [voice]
             if speaker:
                 strings["speaker"] = [speaker]
-        inputs = [_string_tensor(name, values) for name, values in strings.items()]
+        inputs = [string_tensor(name, values) for name, values in strings.items()]
         inputs.append(_float_tensor("speed", request.speed))
         return {"model_name": self._model, "inputs": inputs}
 
@@ -181,7 +181,8 @@ async def _once(call: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
     yield call
 
 
-def _string_tensor(name: str, values: list[str]) -> InferInput:
+def string_tensor(name: str, values: list[str]) -> InferInput:
+    """Makes a tensor of texts, shape [n]."""
     from tritonclient.grpc import InferInput
 
     tensor = InferInput(name, [len(values)], "BYTES")

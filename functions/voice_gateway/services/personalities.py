@@ -24,6 +24,7 @@ from voice_gateway.services.optimistic import until_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime
 
     from voice_gateway.domain.idempotency import OnceOnly
     from voice_gateway.domain.tiers import Ceiling
@@ -167,6 +168,55 @@ class PersonalityService:
             return present.rewritten(character, self._clock.now())
 
         return self._write(tenant_id, personality_id, rewritten, expected)
+
+    def speak_from(
+        self,
+        tenant_id: str,
+        personality_id: str,
+        sample_path: str | None,
+        *,
+        instead_of: str | None = None,
+        expected: Collection[int] | None = None,
+    ) -> Personality:
+        """Gives it the voice of a sample, or of none; what it has already is not written again.
+
+        Args:
+            tenant_id: Whose it is.
+            personality_id: Which one.
+            sample_path: The S3 key of the sample's original; None for no voice of its own.
+            instead_of: Leaves it alone when it speaks from another sample than this one.
+            expected: The versions that the caller knows of; None takes any.
+
+        Raises as `change` does.
+        """
+
+        def with_sample(present: Personality) -> Personality:
+            config = present.voice_config
+            others = instead_of is not None and config.sample_path != instead_of
+            if others or config.sample_path == sample_path:
+                return present
+            config = config.model_copy(update={"sample_path": sample_path})
+            character = present.model_copy(update={"voice_config": config})
+            return present.rewritten(character, self._clock.now())
+
+        return self._write(tenant_id, personality_id, with_sample, expected)
+
+    def is_restorable(self, tenant_id: str, personality_id: str, *, born_by: datetime) -> bool:
+        """Whether it is there, or was deleted and can still be restored.
+
+        Args:
+            tenant_id: Whose it is.
+            personality_id: Which one.
+            born_by: One that was made later is another, with the id of one that is gone.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        try:
+            found = self._repository.get(tenant_id, personality_id, with_deleted=True)
+        except NotFoundError:
+            return False
+        return found.created_at <= born_by
 
     def delete(
         self, tenant_id: str, personality_id: str, *, expected: Collection[int] | None = None

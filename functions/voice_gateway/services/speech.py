@@ -22,6 +22,7 @@ from voice_gateway.domain.errors import (
 from voice_gateway.domain.language import primary
 from voice_gateway.domain.money import FREE
 from voice_gateway.domain.receipt import Asked, Outcome, Receipt, Served
+from voice_gateway.domain.samples.sample import SampleRefusal
 from voice_gateway.domain.speech import SpeechRequest, is_voice
 from voice_gateway.domain.text import split_sentences
 from voice_gateway.domain.tiers import Purpose
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
     from voice_gateway.domain.budget import BudgetState, Optimize
     from voice_gateway.domain.chain import Quality
-    from voice_gateway.domain.personality import AdvancedSettings, Personality
+    from voice_gateway.domain.personality import AdvancedSettings, Personality, VoiceConfig
+    from voice_gateway.domain.samples.sample import VoiceSample
     from voice_gateway.ports import (
         AudioCache,
         AudioEncoderFactory,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
         VoiceLevels,
     )
     from voice_gateway.services.budgets import BudgetService
+    from voice_gateway.services.chosen_samples import ChosenSamples
     from voice_gateway.services.mastering import MasteredAudio
     from voice_gateway.services.means import Estimate
     from voice_gateway.services.providers import ProviderList
@@ -115,6 +118,7 @@ class SpeechService:
         self,
         *,
         personalities: PersonalityRepository,
+        samples: ChosenSamples,
         receipts: ReceiptStore,
         budgets: BudgetService,
         quota: CharacterQuota,
@@ -128,6 +132,7 @@ class SpeechService:
         health: ProviderHealth,
     ) -> None:
         self._personalities = personalities
+        self._samples = samples
         self._receipts = receipts
         self._bookkeeper = Bookkeeper(receipts)
         self._budgets = budgets
@@ -232,24 +237,35 @@ class SpeechService:
         return await overview(self._providers, self._health, tenant_id)
 
     async def _prepare(self, command: SpeechCommand) -> SpeechRequest:
-        personality, budget, _ = await asyncio.gather(
+        (personality, sample), budget, _ = await asyncio.gather(
             asyncio.to_thread(self._personality, command),
             asyncio.to_thread(self._budgets.state, command.tenant_id),
             # The router asks right after, and finds the answer here.
             self._health.standings(command.tenant_id),
         )
-        request = self._request(command, personality)
+        request = self._request(command, personality, sample)
         optimize = command.optimize or personality.voice_config.optimize
         return within_means(request, optimize, budget, self._providers)
 
-    def _personality(self, command: SpeechCommand) -> Personality:
+    def _personality(self, command: SpeechCommand) -> tuple[Personality, VoiceSample | None]:
         try:
-            return self._personalities.get(command.tenant_id, command.personality_id)
+            found = self._personalities.get(command.tenant_id, command.personality_id)
         except NotFoundError as error:
             raise NotFoundError(error.message, field="personality") from None
+        return found, self._samples.chosen(found)
 
-    def _request(self, command: SpeechCommand, personality: Personality) -> SpeechRequest:
+    def _request(
+        self, command: SpeechCommand, personality: Personality, sample: VoiceSample | None
+    ) -> SpeechRequest:
         config = personality.voice_config
+        refused = _refusal(config, sample)
+        cloned = sample if refused is None else None
+        if refused is not None and command.strict:
+            raise InvalidRequestError(
+                f"The personality's own voice may not be cloned ({refused}), and no substitute is "
+                "allowed.",
+                field="strict",
+            )
         language = (command.language or config.language).lower()
         quality = command.quality or config.quality
         sentences = split_sentences(command.text, language)
@@ -277,7 +293,12 @@ class SpeechService:
             speed=config.speed if command.speed is None else command.speed,
             pitch=config.pitch if command.pitch is None else command.pitch,
             advanced=command.advanced or config.advanced,
-            sample_path=config.sample_path,
+            sample_path=None if cloned is None else cloned.path,
+            sample_hash=None
+            if cloned is None or cloned.report is None
+            else cloned.report.content_hash,
+            windows={} if cloned is None else {w.provider: w for w in cloned.windows},
+            sample_refused=refused,
             strict=command.strict,
             deadline=deadline,
         )
@@ -389,7 +410,8 @@ class SpeechService:
             personality=command.personality_id,
             asked=asked,
             served=served,
-            substituted=any(
+            substituted=request.sample_refused is not None
+            or any(
                 turn.provider != asked.provider or not is_voice(turn.voice, asked.voice)
                 for turn in served
             ),
@@ -411,10 +433,18 @@ class SpeechService:
             cost_saved_usd=sum((a.cost_saved_usd for a in attempts), FREE),
             budget=request.budget,
             not_applied=tuple(sorted(request.journal.not_applied)),
+            sample_refused=request.sample_refused,
             format=command.audio_format.value,
             sample_rate=command.sample_rate,
             channels=command.channels,
         )
+
+
+def _refusal(config: VoiceConfig, sample: VoiceSample | None) -> SampleRefusal | None:
+    """Tells why the sample that a personality names may not be cloned."""
+    if config.sample_path is None:
+        return None
+    return SampleRefusal.GONE if sample is None else sample.refusal
 
 
 async def _resume(first: bytes, stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
