@@ -368,6 +368,28 @@ class TestConsent:
         assert client.send("DELETE", f"{VOICE}/consent")[0] == 404
         assert client.send("GET", f"{VOICE}/consent")[0] == 404
 
+    def test_is_taken_back_of_a_deleted_personality_too(self, client: Client) -> None:
+        """It could be restored, with its voice."""
+        sample = client.validated()
+        client.json("POST", f"{VOICE}/consent", CONSENT)
+        client.house.personalities.delete("shop", "marcel")
+        assert client.send("DELETE", f"{VOICE}/consent")[0] == 200
+        client.house.work_off()
+        client.house.personalities.restore("shop", "marcel")
+        assert client.house.files.versions == {}
+        assert client.house.samples.get("shop", sample).refusal == "sample_gone"
+
+    def test_one_personality_decides_nothing_of_another_s_sample(self, client: Client) -> None:
+        sample = client.validated()
+        client.house.repository.create(personality("zac"))
+        client.house.personalities.speak_from("shop", "zac", original_path("shop", sample))
+        zac = "/api/personalities/zac/voice"
+        assert client.json("POST", f"{zac}/consent", CONSENT)[0] == 409
+        assert client.send("DELETE", f"{zac}/consent")[0] == 404
+        assert client.send("DELETE", zac)[0] == 200
+        assert client.house.samples.get("shop", sample).state is SampleState.VALIDATED
+        assert client.send("GET", VOICE.removesuffix("/voice") + "/samples")[1]["samples"]
+
     def test_our_texts(self, client: Client) -> None:
         status, answer = client.send("GET", "/api/consent-texts")
         assert (status, answer["texts"]) == (200, CONSENT_TEXTS)

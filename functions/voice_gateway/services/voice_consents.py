@@ -128,14 +128,13 @@ class VoiceConsentService:
         """Takes the speaker's consent back: every sample of the personality is purged.
 
         All of them are unusable from one and the same write on. A second time finds those that are
-        still being purged.
+        still being purged. A personality that was deleted may be restored, so its samples go too.
 
         Raises:
-            NotFoundError: The tenant has no such personality, or there is no consent.
+            NotFoundError: There is no consent.
             StaleWriteError: Others kept writing them.
             StorageUnavailableError: The table or the queue did not answer; ask again.
         """
-        self._personalities.get(tenant_id, personality_id)
 
         def concerned() -> Sequence[VoiceSample]:
             every = self._samples.of_personality(tenant_id, personality_id)
@@ -159,7 +158,11 @@ class VoiceConsentService:
                 raise ConflictError("This sample is no voice to be cloned.", field="sample_id")
             return sample
         chosen = self._chosen.chosen(personality)
-        if chosen is not None and chosen.tombstone is None:
+        if (
+            chosen is not None
+            and chosen.tombstone is None
+            and chosen.personality_id == personality.id
+        ):
             return chosen
         for sample in self._samples.of_personality(personality.tenant_id, personality.id):
             if sample.state is SampleState.VALIDATED and sample.purpose is SamplePurpose.VOICE:

@@ -181,7 +181,8 @@ class VoiceSampleService:
             raise NotFoundError("This personality speaks from no sample.")
         sample = self.chosen(personality)
         # First the tombstone: from then on nobody clones the voice, whatever comes in between.
-        if sample is not None:
+        # A sample of another personality stays that one's.
+        if sample is not None and sample.personality_id == personality_id:
             self._burial.bury(tenant_id, lambda: self._all_of(sample), PurgeReason.DELETED, by)
         return self._personalities.speak_from(tenant_id, personality_id, None)
 
