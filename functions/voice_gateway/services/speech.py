@@ -74,6 +74,8 @@ class SpeechCommand:
     pitch: float | None = None
     advanced: AdvancedSettings | None = None
     strict: bool = False
+    fresh: bool = False
+    """Spoken anew, and not kept."""
     audio_format: AudioFormat = AudioFormat.WAV
     sample_rate: int = 24_000
     channels: int = 1
@@ -279,6 +281,7 @@ class SpeechService:
             advanced=command.advanced or config.advanced,
             sample_path=config.sample_path,
             strict=command.strict,
+            fresh=command.fresh,
             deadline=deadline,
         )
 
