@@ -333,7 +333,13 @@ def main() -> int:
             **{_REDIS: redis_url, _VENDOR: vendor_url},
         )
         openai = {"model": "tts", "voice": "alloy", "input": TEXT, "response_format": "pcm"}
-        own = {"text": TEXT, "personality": "bench", "provider": "google", "format": "pcm"}
+        own = {
+            "text": TEXT,
+            "personality": "bench",
+            "provider": "google",
+            "format": "pcm",
+            "fresh": True,
+        }
         ways: dict[str, tuple[str, dict[str, object]]] = {
             "the vendor, directly": (f"{vendor_url}/v1/audio/speech", {**openai}),
             "through LiteLLM's proxy": (f"{litellm_url}/v1/audio/speech", {**openai}),

@@ -69,6 +69,8 @@ class SpeechBody(BaseModel):
     advanced: AdvancedSettings | None = None
     strict: bool = False
     """Fail rather than let another provider than the asked one speak."""
+    fresh: bool = False
+    """Speak anew what is in the cache, and keep nothing."""
     format: AudioFormat = AudioFormat.WAV
     sample_rate: int | None = Field(default=None, ge=8000, le=48000)
     """Hz; left out, 8000 for `mulaw` and 24 000 for all others."""
@@ -93,6 +95,7 @@ class SpeechBody(BaseModel):
             pitch=self.pitch,
             advanced=self.advanced,
             strict=self.strict,
+            fresh=self.fresh,
             audio_format=self.format,
             sample_rate=self.sample_rate or usual_rate(self.format),
             channels=self.channels,

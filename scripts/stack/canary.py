@@ -12,7 +12,7 @@ from voice_gateway.domain.chain import FLOOR
 
 PATIENCE_SECONDS: Final = 3.0
 """Longer than a function leaves a Triton alone that did not answer it."""
-WORD: Final = {"text": "Yes.", "personality": "marcel", "quality": "medium"}
+WORD: Final = {"text": "Yes.", "personality": "marcel", "quality": "medium", "fresh": True}
 _SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.1
 

@@ -75,8 +75,8 @@ def _median_pitch(samples: np.ndarray, rate: int = 24_000) -> float:
 
 
 def test_audio_comes_while_it_is_spoken(client: httpx.Client) -> None:
-    sentence = "This is one of sixty sentences, and none of them is short. "
-    body = {"text": sentence * 60, "personality": "marcel"}
+    text = " ".join(f"This is number {i} of sixty, and none of them is short." for i in range(60))
+    body = {"text": text, "personality": "marcel"}
     with client.stream("POST", "/api/speech", json=body) as answer:
         pieces = [len(piece) for piece in answer.iter_bytes() if piece]
     told = receipt(client, answer)
@@ -88,15 +88,19 @@ def test_audio_comes_while_it_is_spoken(client: httpx.Client) -> None:
 
 def test_without_triton_the_floor_speaks_and_says_why(stack: Stack, tmp_path: Path) -> None:
     gateway = stack.pid("gateway")
+    assert stack.speak(tmp_path / "kept.wav", text=SENTENCE, personality="marcel").returncode == 0
     assert stack.run("stop", "triton").returncode == 0
-    fallen = stack.speak(tmp_path / "floor.wav", text=SENTENCE, personality="marcel")
+    kept = stack.speak(tmp_path / "kept.wav", text=SENTENCE, personality="marcel")
+    assert "piper" in kept.stdout, "what was spoken before needs nobody"
+    text = "Nobody has said this yet. Now somebody has."
+    fallen = stack.speak(tmp_path / "floor.wav", text=text, personality="marcel")
     assert fallen.returncode == 0, fallen.stdout + fallen.stderr
     assert "espeak" in fallen.stdout
     assert "unavailable" in fallen.stdout
     assert soundfile.info(tmp_path / "floor.wav").duration > 1
 
     assert stack.run("start", "triton").returncode == 0
-    back = stack.speak(tmp_path / "back.wav", text=SENTENCE, personality="marcel")
+    back = stack.speak(tmp_path / "back.wav", text=text, personality="marcel")
     assert back.returncode == 0
     assert "espeak" not in back.stdout
     assert stack.pid("gateway") == gateway

@@ -27,6 +27,7 @@ NOT_HEARD: Final = frozenset(
         "budget",
         "chain",
         "deadline",
+        "fresh",
         "journal",
         "personality_id",
         "sentences",

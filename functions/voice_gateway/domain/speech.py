@@ -69,6 +69,8 @@ class SpeechRequest:
     """Who speaks: what is kept of it is purged with it."""
     strict: bool = False
     """Fail rather than substitute."""
+    fresh: bool = False
+    """Neither taken from the cache nor kept in it."""
     deadline: float | None = None
     """`Clock.monotonic` time by which the last sample must be out; None for no bound."""
     journal: Journal = field(default_factory=Journal)

@@ -93,7 +93,7 @@ class CachedProvider:
             AllProvidersFailedError: The router's.
             ProviderError: The router's.
         """
-        expected = self._expected(request)
+        expected = None if request.fresh else self._expected(request)
         if expected is None or expected.name == FLOOR:
             async with aclosing(self.router.synthesize(request)) as chunks:
                 async for chunk in chunks:

@@ -77,6 +77,8 @@ class SpeechCommand:
     pitch: float | None = None
     advanced: AdvancedSettings | None = None
     strict: bool = False
+    fresh: bool = False
+    """Spoken anew, and not kept."""
     audio_format: AudioFormat = AudioFormat.WAV
     sample_rate: int = 24_000
     channels: int = 1
@@ -300,6 +302,7 @@ class SpeechService:
             windows={} if cloned is None else {w.provider: w for w in cloned.windows},
             sample_refused=refused,
             strict=command.strict,
+            fresh=command.fresh,
             deadline=deadline,
         )
 

@@ -44,6 +44,7 @@ OTHER_VALUES: dict[str, Any] = {
     "too_dear": frozenset({"google"}),
     "budget": BudgetState.HARD,
     "strict": True,
+    "fresh": True,
     "deadline": 12.0,
     "journal": Journal(not_applied={"pitch"}),
     "tenant_id": "other",

@@ -349,3 +349,11 @@ async def test_what_the_budget_forbids_to_ask_still_speaks_from_the_cache(house:
     request = replace(asked(), too_dear=frozenset({"piper"}))
     await house.heard(request)
     assert story(request) == [("piper", "cached", 5)]
+
+
+async def test_what_is_wanted_fresh_is_spoken_and_not_kept(house: House) -> None:
+    await house.heard(replace(asked(), fresh=True))
+    assert house.cache.kept == {}
+    await house.heard(asked())
+    await house.heard(replace(asked(), fresh=True))
+    assert len(house.router.asked) == 3
