@@ -44,7 +44,7 @@ status: $(READY) ## What runs, and whether it can speak
 	@$(STACK) status
 logs: $(READY) ## The end of the logs, of PART= or of all
 	@$(STACK) logs $(PART)
-start stop: $(READY) ## Start or stop PART= alone (triton, aws, redis, gateway)
+start stop: $(READY) ## Start or stop PART= alone (triton, aws, redis, vendors, gateway)
 	@$(STACK) $@ $(PART)
 
 token: $(READY) ## A person's token for this stack: ROLE=viewer|editor|admin TENANT= HOURS=

@@ -283,6 +283,18 @@ def test_functions_and_gateway_know_one_origin() -> None:
         assert response.headers["Access-Control-Allow-Origin"] == "https://shop.example"
 
 
+def test_speech_reads_the_credentials_that_it_is_given_and_no_others() -> None:
+    (policy,) = RESOURCES["SpeechFunctionRole"]["Properties"]["Policies"]
+    (_, conditional) = policy["PolicyDocument"]["Statement"]
+    condition, statement, otherwise = conditional["Fn::If"]
+    assert (condition, otherwise) == ("AsksVendors", {"Ref": "AWS::NoValue"})
+    assert set(statement["Action"]) == {"secretsmanager:GetSecretValue", "ssm:GetParameter"}
+    assert statement["Resource"] == [
+        {"Fn::If": [f"Asks{vendor}", {"Ref": f"{vendor}Credentials"}, {"Ref": "AWS::NoValue"}]}
+        for vendor in ("Google", "Azure", "Watson")
+    ]
+
+
 @each_function
 def test_functions_reach_the_table_and_nothing_else(function: Function) -> None:
     role = RESOURCES[f"{function.name}Role"]["Properties"]
@@ -297,6 +309,7 @@ def test_functions_reach_the_table_and_nothing_else(function: Function) -> None:
         statement
         for policy in role["Policies"]
         for statement in policy["PolicyDocument"]["Statement"]
+        if "Fn::If" not in statement  # the vendors' credentials
     ]
     allowed: set[str] = set()
     for statement in statements:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from layout import VENDORS_KEY
 from vendors import markup
 from vendors.orders import STATUS, Fault
 from vendors.performing import CutError, audio_of, pieces_of
@@ -16,7 +17,6 @@ from vendors.voices import AZURE, word_times
 if TYPE_CHECKING:
     from vendors.orders import Call, Order, Orders
 
-KEY: Final = "local"
 RATE: Final = 24_000
 _QUOTA_CLOSE_CODE: Final = 4429
 _TICKS: Final = 10_000_000
@@ -66,7 +66,7 @@ class AzureServer:
         self, request: web.Request, call: Call, order: Order | None
     ) -> web.Response | None:
         status = STATUS.get(order.fault) if order is not None else None
-        if request.headers.get("Ocp-Apim-Subscription-Key") != KEY:
+        if request.headers.get("Ocp-Apim-Subscription-Key") != VENDORS_KEY:
             status = 401
         if order is not None and order.fault is Fault.HANG_BEFORE:
             await asyncio.Event().wait()
@@ -76,7 +76,7 @@ class AzureServer:
         return _refusal(status, order)
 
     async def _connection(self, request: web.Request) -> web.StreamResponse:
-        if request.headers.get("Ocp-Apim-Subscription-Key") != KEY:
+        if request.headers.get("Ocp-Apim-Subscription-Key") != VENDORS_KEY:
             return _refusal(401, None)
         if self._refusals:
             order = self._refusals.pop()
@@ -137,7 +137,8 @@ class AzureServer:
             if request.transport is not None:
                 request.transport.abort()
         except (asyncio.CancelledError, ConnectionError):
-            call.outcome = "left"
+            if call.outcome == "running":
+                call.outcome = "left"
 
     async def _drop(self, socket: web.WebSocketResponse, order: Order) -> None:
         if order.fault is Fault.QUOTA:

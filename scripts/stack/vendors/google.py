@@ -13,6 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from layout import VENDORS_KEY
 from vendors.orders import Fault
 from vendors.performing import CutError, audio_of, pieces_of, rate_of
 from vendors.voices import GOOGLE, LocalVoice
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from vendors.orders import Call, Order, Orders
 
-KEY: Final = "local"
 RATE: Final = 24_000
 _SERVICE: Final = "google.cloud.texttospeech.v1.TextToSpeech"
 _CODES: Final = {
@@ -170,7 +170,7 @@ class GoogleServer:
 async def _admit(call: Call, order: Order | None, context: grpc.aio.ServicerContext) -> None:
     """Ends the call with what the order wants, or for want of a key."""
     code = _CODES.get(order.fault) if order is not None else None
-    if ("x-goog-api-key", KEY) not in (context.invocation_metadata() or ()):
+    if ("x-goog-api-key", VENDORS_KEY) not in (context.invocation_metadata() or ()):
         code = code_pb2.UNAUTHENTICATED
     if code is not None:
         call.outcome = "refused"

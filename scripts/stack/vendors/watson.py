@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from layout import VENDORS_KEY
 from vendors import markup
 from vendors.orders import STATUS, Fault
 from vendors.performing import CutError, audio_of, pieces_of, rate_of
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from vendors.orders import Call, Order, Orders
 
-KEY: Final = "local"
 RATE: Final = 22_050
 _BY_NAME: Final = {voice.name: voice for voice in WATSON}
 
@@ -45,7 +45,7 @@ class WatsonServer:
         call, order = self._orders.begin("watson", "token")
         if (refused := await _obeyed(call, order)) is not None:
             return refused
-        if (await request.post()).get("apikey") != KEY:
+        if (await request.post()).get("apikey") != VENDORS_KEY:
             call.outcome = "refused"
             words = "Provided API key could not be found."
             return web.json_response({"errorCode": "BXNIM0415E", "errorMessage": words}, status=400)
