@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from layout import VENDORS_KEY
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -37,6 +39,19 @@ class Vendors:
         """What a vendor was asked since the reset: the fields of `vendors.orders.Call`."""
         calls: list[dict[str, Any]] = self._ask("GET", "/_control/calls").json()
         return [c for c in calls if (c["vendor"], c["operation"]) == (vendor, operation)]
+
+    def settled(self, vendor: str) -> list[dict[str, Any]]:
+        """The calls for speech, as soon as none is running any more."""
+        calls: list[dict[str, Any]] = self._ask("GET", "/_control/settled").json()
+        return [c for c in calls if (c["vendor"], c["operation"]) == (vendor, "speech")]
+
+    def account(self, vendor: str) -> dict[str, str]:
+        """The credentials that open a vendor's door, as its provider wants them."""
+        return {
+            "google": {"api_key": VENDORS_KEY, "endpoint": self.grpc},
+            "azure": {"key": VENDORS_KEY, "endpoint": self.http},
+            "watson": {"api_key": VENDORS_KEY, "url": self.http, "identity_url": self.http},
+        }[vendor]
 
     def release(self) -> None:
         """Lets every held call go on."""

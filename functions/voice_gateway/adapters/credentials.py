@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from voice_gateway.domain.errors import FailureReason, ProviderError
@@ -31,6 +32,9 @@ class SecretCredentials:
         self._provider = provider
         self._reference = reference
         self._store: BaseProvider | None = None
+        # One, of its own: whoever comes while it fetches finds the answer in the cache, and a store
+        # that is away takes none of the threads that the floor speaks in.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="credentials")
 
     async def read(self) -> Mapping[str, object]:
         """Returns the object's fields, at most `MAX_AGE_SECONDS` old.
@@ -40,7 +44,8 @@ class SecretCredentials:
         """
         if self._reference.startswith("{"):
             return self._parsed(self._reference)
-        return self._parsed(await asyncio.to_thread(self._fetch))
+        loop = asyncio.get_running_loop()
+        return self._parsed(await loop.run_in_executor(self._thread, self._fetch))
 
     def _fetch(self) -> str:
         from aws_lambda_powertools.utilities import parameters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import unicodedata
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from voice_gateway.domain.voices import Gender, Voice, all_names
 from voice_gateway.providers.cloud import (
     STALL_SECONDS,
     Pcm16,
+    Threads,
     VoiceList,
     applied,
     check_length,
@@ -79,6 +79,7 @@ class AzureProvider:
         self._stall_seconds = stall_seconds
         self._list = VoiceList(self._fetch_voices)
         self._idle: list[_Line] = []
+        self._threads = Threads(NAME)
 
     @property
     def name(self) -> str:
@@ -102,7 +103,7 @@ class AzureProvider:
     async def aclose(self) -> None:
         """Ends the connections that wait."""
         while self._idle:
-            await asyncio.to_thread(self._idle.pop().hang_up)
+            await self._threads.run(self._idle.pop().hang_up)
 
     async def voices(self) -> tuple[Voice, ...]:
         """Lists the service's voices.
@@ -124,7 +125,7 @@ class AzureProvider:
         pitch = applied(request, voice, "pitch", *_PITCH)
         line = self._take_idle(account)
         if line is None:
-            line = await asyncio.to_thread(_Line, account)
+            line = await self._threads.run(_Line, account)
         spoken = False
         try:
             for index, sentence in enumerate(request.sentences):
@@ -138,7 +139,7 @@ class AzureProvider:
                 line.idle_since = time.monotonic()
                 self._idle.append(line)
             else:
-                line.let_go()
+                self._let_go(line)
 
     async def _turn(
         self, line: _Line, ssml: str, sentence: int, voice: str
@@ -178,12 +179,17 @@ class AzureProvider:
             fresh = time.monotonic() - line.idle_since < _IDLE_SECONDS
             if fresh and line.account == account:
                 return line
-            line.let_go()
+            self._let_go(line)
         return None
+
+    def _let_go(self, line: _Line) -> None:
+        """Stops what is being said; the farewell takes its time, in a thread."""
+        line.listen_no_more()
+        self._threads.leave(line.hang_up)
 
     async def _fetch_voices(self) -> tuple[Voice, ...]:
         account = await self._credentials.read()
-        listed = asyncio.to_thread(_listed, account)
+        listed = self._threads.run(_listed, account)
         return await within(NAME, self._stall_seconds, listed)
 
 
@@ -214,23 +220,27 @@ class _Line:
 
     def speak(self, ssml: str) -> Pipe[bytes | WordTiming | _End]:
         """Begins a sentence; its audio, word times and end come through the pipe."""
+        self._end_turn()
         self._pipe = Pipe()
-        # The SDK gives up what nobody refers to.
         self._turn = self._synthesizer.speak_ssml_async(ssml)
         return self._pipe
 
-    def let_go(self) -> None:
-        """Stops what is being said; the farewell takes its time, in a thread."""
+    def listen_no_more(self) -> None:
+        """Drops what is still to come of the sentence."""
         if self._pipe is not None:
             self._pipe.close()
-        asyncio.get_running_loop().run_in_executor(None, self.hang_up)
 
     def hang_up(self) -> None:
         """Ends the connection, and with it the SDK's threads."""
-        if self._pipe is not None:
-            self._pipe.close()
         self._synthesizer.stop_speaking_async().get()
-        self._synthesizer = self._turn = None
+        self._end_turn()
+        self._synthesizer = None
+
+    def _end_turn(self) -> None:
+        """Takes the result that the SDK keeps: it frees threads and audio only once that is done."""
+        if self._turn is not None:
+            self._turn.get()
+            self._turn = None
 
     def _word(self, event: Any) -> None:
         start = event.audio_offset / _TICKS_A_SECOND

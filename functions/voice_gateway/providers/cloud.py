@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 from xml.sax.saxutils import escape
 
@@ -50,6 +51,24 @@ def field(provider: str, account: Mapping[str, object], name: str, default: str 
         detail = f"its credentials have no `{name}`"
         raise ProviderError(provider, FailureReason.AUTH, detail)
     return value
+
+
+class Threads:
+    """Where a vendor's SDK may block: a few threads of its own.
+
+    The event loop's common ones are also the floor's: a vendor that hangs must not take them.
+    """
+
+    def __init__(self, provider: str) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix=provider)
+
+    async def run(self, work: Callable[..., Answer], *arguments: object) -> Answer:
+        """Waits for work that blocks; when nobody waits any more, it ends by itself."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+    def leave(self, work: Callable[[], object]) -> None:
+        """Has work done that nobody waits for."""
+        self._pool.submit(work)
 
 
 class VoiceList:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import wave
 from importlib import import_module
@@ -16,6 +15,7 @@ from voice_gateway.domain.voices import Gender, Voice, all_names
 from voice_gateway.providers.cloud import (
     STALL_SECONDS,
     Pcm16,
+    Threads,
     VoiceList,
     applied,
     field,
@@ -85,6 +85,7 @@ class GoogleProvider:
         self._credentials = credentials
         self._stall_seconds = stall_seconds
         self._list = VoiceList(self._fetch_voices)
+        self._threads = Threads(NAME)
         self._client: TextToSpeechAsyncClient | None = None
         self._account: Mapping[str, object] = {}
 
@@ -182,7 +183,7 @@ class GoogleProvider:
         if self._client is None or account != self._account:
             await self.aclose()
             # The import takes a second; the client itself belongs to the loop.
-            await asyncio.to_thread(import_module, "google.cloud.texttospeech_v1")
+            await self._threads.run(import_module, "google.cloud.texttospeech_v1")
             self._client, self._account = _client(account), account
         return self._client
 

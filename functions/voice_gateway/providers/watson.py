@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import re
@@ -21,6 +20,7 @@ from voice_gateway.domain.voices import Gender, Voice, all_names
 from voice_gateway.providers.cloud import (
     STALL_SECONDS,
     Pcm16,
+    Threads,
     VoiceList,
     applied,
     check_length,
@@ -82,6 +82,7 @@ class WatsonProvider:
         self._credentials = credentials
         self._stall_seconds = stall_seconds
         self._list = VoiceList(self._fetch_voices)
+        self._threads = Threads(NAME)
         self._client: TextToSpeechV1 | None = None
         self._account: Mapping[str, object] = {}
 
@@ -169,12 +170,12 @@ class WatsonProvider:
     async def _connected(self) -> TextToSpeechV1:
         account = await self._credentials.read()
         if self._client is None or account != self._account:
-            self._client, self._account = await asyncio.to_thread(_client, account), account
+            self._client, self._account = await self._threads.run(_client, account), account
         return self._client
 
     async def _fetch_voices(self) -> tuple[Voice, ...]:
         client = await self._connected()
-        return await within(NAME, self._stall_seconds, asyncio.to_thread(_listed, client))
+        return await within(NAME, self._stall_seconds, self._threads.run(_listed, client))
 
 
 class _Connection:

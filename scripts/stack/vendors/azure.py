@@ -69,7 +69,7 @@ class AzureServer:
         if request.headers.get("Ocp-Apim-Subscription-Key") != VENDORS_KEY:
             status = 401
         if order is not None and order.fault is Fault.HANG_BEFORE:
-            await asyncio.Event().wait()
+            await self._orders.hung()
         if status is None:
             return None
         call.outcome = "refused"

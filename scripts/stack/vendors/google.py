@@ -68,7 +68,7 @@ class GoogleServer:
         self, _: tts.ListVoicesRequest, context: grpc.aio.ServicerContext
     ) -> tts.ListVoicesResponse:
         call, order = self._orders.begin("google", "voices")
-        await _admit(call, order, context)
+        await self._admit(call, order, context)
         call.outcome = "whole"
         genders = tts.SsmlVoiceGender
         return tts.ListVoicesResponse(
@@ -147,7 +147,7 @@ class GoogleServer:
         asked: tts.VoiceSelectionParams,
         context: grpc.aio.ServicerContext,
     ) -> LocalVoice:
-        await _admit(call, order, context)
+        await self._admit(call, order, context)
         voice = _BY_NAME.get(asked.name)
         if voice is None or voice.locale.lower() != asked.language_code.lower():
             call.outcome = "refused"
@@ -166,21 +166,22 @@ class GoogleServer:
             semitones=settings["pitch"],
         )
 
-
-async def _admit(call: Call, order: Order | None, context: grpc.aio.ServicerContext) -> None:
-    """Ends the call with what the order wants, or for want of a key."""
-    code = _CODES.get(order.fault) if order is not None else None
-    if ("x-goog-api-key", VENDORS_KEY) not in (context.invocation_metadata() or ()):
-        code = code_pb2.UNAUTHENTICATED
-    if code is not None:
-        call.outcome = "refused"
-        wait = order.retry_after_seconds if order is not None else None
-        await context.abort_with_status(rpc_status.to_status(_status(code, wait)))
-    if order is not None and order.fault is Fault.HANG_BEFORE:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            call.outcome = "left"
+    async def _admit(
+        self, call: Call, order: Order | None, context: grpc.aio.ServicerContext
+    ) -> None:
+        """Ends the call with what the order wants, or for want of a key."""
+        code = _CODES.get(order.fault) if order is not None else None
+        if ("x-goog-api-key", VENDORS_KEY) not in (context.invocation_metadata() or ()):
+            code = code_pb2.UNAUTHENTICATED
+        if code is not None:
+            call.outcome = "refused"
+            wait = order.retry_after_seconds if order is not None else None
+            await context.abort_with_status(rpc_status.to_status(_status(code, wait)))
+        if order is not None and order.fault is Fault.HANG_BEFORE:
+            try:
+                await self._orders.hung()
+            finally:
+                call.outcome = "left"
 
 
 def _status(code: int, retry_after_seconds: int | None) -> status_pb2.Status:

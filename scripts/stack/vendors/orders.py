@@ -7,6 +7,7 @@ The interface is HTTP, on the port that Azure and Watson share (`server.py`):
 | `POST /_control/orders` | gives an order: the fields of `Order`, as JSON |
 | `GET /_control/calls` | everything that was asked since the last reset: a list of `Call` |
 | `POST /_control/release` | lets every call go on that a `hold` keeps |
+| `GET /_control/settled` | answers as `calls` does, as soon as no call is running |
 | `DELETE /_control` | forgets orders and calls; lets go of what hangs |
 
 An order says whom it is for (`vendor`, `operation`), what goes wrong (`fault`), and which calls it
@@ -33,6 +34,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_POLL_SECONDS: Final = 0.005
 
 Vendor = Literal["google", "azure", "watson"]
 Operation = Literal["speech", "voices", "token"]
@@ -136,6 +139,7 @@ class Orders:
         self._orders: list[Order] = []
         self._obeyed: dict[int, int] = {}
         self._release = asyncio.Event()
+        self._over = asyncio.Event()
         self.calls: list[Call] = []
 
     def give(self, order: Order) -> None:
@@ -143,8 +147,10 @@ class Orders:
         self._orders.append(order)
 
     def reset(self) -> None:
-        """Forgets everything; what is held goes on."""
+        """Forgets everything; what is held or hangs goes on."""
         self.release()
+        self._over.set()
+        self._over = asyncio.Event()
         self._orders.clear()
         self._obeyed.clear()
         self.calls.clear()
@@ -174,6 +180,15 @@ class Orders:
     async def held(self) -> None:
         """Waits for the release."""
         await self._release.wait()
+
+    async def hung(self) -> None:
+        """Waits until the client has left, or for the reset."""
+        await self._over.wait()
+
+    async def settled(self) -> None:
+        """Waits until every call has come to its end, one way or another."""
+        while any(call.outcome == "running" for call in self.calls):
+            await asyncio.sleep(_POLL_SECONDS)
 
     def record(self) -> list[dict[str, Any]]:
         """Every call, as JSON has it."""

@@ -74,9 +74,9 @@ async def pieces_of(
 async def _obstacle(orders: Orders, order: Order, sent: int) -> None:
     match order.fault:
         case Fault.HANG_BEFORE:
-            await asyncio.Event().wait()
+            await orders.hung()
         case Fault.HANG_WITHIN if sent == order.after_pieces:
-            await asyncio.Event().wait()
+            await orders.hung()
         case Fault.CUT if sent == order.after_pieces:
             raise CutError
         case Fault.HOLD if sent == order.after_pieces:

@@ -31,6 +31,10 @@ def application(orders: Orders) -> web.Application:
     async def calls(_: web.Request) -> web.Response:
         return web.json_response(orders.record())
 
+    async def settled(_: web.Request) -> web.Response:
+        await orders.settled()
+        return web.json_response(orders.record())
+
     async def release(_: web.Request) -> web.Response:
         orders.release()
         return web.Response(status=204)
@@ -44,6 +48,7 @@ def application(orders: Orders) -> web.Application:
     app.add_routes(WatsonServer(orders).routes())
     app.router.add_post("/_control/orders", give)
     app.router.add_get("/_control/calls", calls)
+    app.router.add_get("/_control/settled", settled)
     app.router.add_post("/_control/release", release)
     app.router.add_delete("/_control", reset)
     return app

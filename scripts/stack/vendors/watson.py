@@ -43,7 +43,7 @@ class WatsonServer:
 
     async def _token(self, request: web.Request) -> web.StreamResponse:
         call, order = self._orders.begin("watson", "token")
-        if (refused := await _obeyed(call, order)) is not None:
+        if (refused := await self._obeyed(call, order)) is not None:
             return refused
         if (await request.post()).get("apikey") != VENDORS_KEY:
             call.outcome = "refused"
@@ -65,7 +65,7 @@ class WatsonServer:
 
     async def _voices(self, request: web.Request) -> web.StreamResponse:
         call, order = self._orders.begin("watson", "voices")
-        if (refused := await _obeyed(call, order) or _unsigned(request, call)) is not None:
+        if (refused := await self._obeyed(call, order) or _unsigned(request, call)) is not None:
             return refused
         call.outcome = "whole"
         voices = [
@@ -86,7 +86,7 @@ class WatsonServer:
         expected = self._orders.expected("watson")
         if expected is not None and expected.fault in STATUS:
             call, order = self._orders.begin("watson")
-            refused = await _obeyed(call, order)
+            refused = await self._obeyed(call, order)
             assert refused is not None
             return refused
         if (unsigned := _unsigned(request, None)) is not None:
@@ -136,7 +136,7 @@ class WatsonServer:
             call, order = self._begin(request, (await request.json())["text"])
         except ValueError as error:
             return web.json_response({"error": str(error), "code": 400}, status=400)
-        if (refused := await _obeyed(call, order) or _unsigned(request, call)) is not None:
+        if (refused := await self._obeyed(call, order) or _unsigned(request, call)) is not None:
             return refused
         audio, rate = await self._audio(call, order)
         call.outcome = "whole"
@@ -170,22 +170,21 @@ class WatsonServer:
         )
         return audio, rate
 
-
-async def _obeyed(call: Call, order: Order | None) -> web.Response | None:
-    """The refusal that the order wants."""
-    if order is None or order.operation != call.operation:
-        return None
-    if order.fault is Fault.HANG_BEFORE and call.operation != "speech":
-        await asyncio.Event().wait()
-    if (status := STATUS.get(order.fault)) is None:
-        return None
-    call.outcome = "refused"
-    wait = order.retry_after_seconds
-    return web.json_response(
-        {"error": order.fault.value, "code": status},
-        status=status,
-        headers={} if wait is None else {"Retry-After": str(wait)},
-    )
+    async def _obeyed(self, call: Call, order: Order | None) -> web.Response | None:
+        """The refusal that the order wants."""
+        if order is None:
+            return None
+        if order.fault is Fault.HANG_BEFORE and call.operation != "speech":
+            await self._orders.hung()
+        if (status := STATUS.get(order.fault)) is None:
+            return None
+        call.outcome = "refused"
+        wait = order.retry_after_seconds
+        return web.json_response(
+            {"error": order.fault.value, "code": status},
+            status=status,
+            headers={} if wait is None else {"Retry-After": str(wait)},
+        )
 
 
 def _unsigned(request: web.Request, call: Call | None) -> web.Response | None:
