@@ -237,7 +237,7 @@ class _Line:
         self._synthesizer = None
 
     def _end_turn(self) -> None:
-        """Takes the result that the SDK keeps: it frees threads and audio only once that is done."""
+        """Takes the result that the SDK keeps: only then does it free its threads and audio."""
         if self._turn is not None:
             self._turn.get()
             self._turn = None

@@ -105,8 +105,10 @@ class WatsonProvider:
         """Nothing: the SDK is imported when somebody is to be spoken to."""
 
     async def aclose(self) -> None:
-        """Forgets the token."""
-        self._client = None
+        """Closes what is kept open, and forgets the token."""
+        if self._client is not None:
+            self._client.http_client.close()
+            self._client = None
 
     async def voices(self) -> tuple[Voice, ...]:
         """Lists the service's voices.
@@ -170,6 +172,7 @@ class WatsonProvider:
     async def _connected(self) -> TextToSpeechV1:
         account = await self._credentials.read()
         if self._client is None or account != self._account:
+            await self.aclose()
             self._client, self._account = await self._threads.run(_client, account), account
         return self._client
 
