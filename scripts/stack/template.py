@@ -6,6 +6,7 @@ the tests take them from here.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -137,14 +138,21 @@ def translate(path: Path = TEMPLATE) -> dict[str, Any]:
 
 def storage(translated: Mapping[str, Any]) -> dict[str, Any]:
     """The part of the template that the local AWS creates: tables, buckets and queues."""
+    resources = {
+        name: resource
+        for name, resource in translated["Resources"].items()
+        if resource["Type"] in STORAGE_TYPES
+    }
+    text = json.dumps(resources, default=str)
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
-        "Parameters": translated["Parameters"],
-        "Resources": {
-            name: resource
-            for name, resource in translated["Resources"].items()
-            if resource["Type"] in STORAGE_TYPES
+        # The others need not fit AWS's patterns: what is an ARN there may be something else here.
+        "Parameters": {
+            name: parameter
+            for name, parameter in translated["Parameters"].items()
+            if f'{{"Ref": "{name}"}}' in text
         },
+        "Resources": resources,
     }
 
 
