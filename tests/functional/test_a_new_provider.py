@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fakes.clock import FakeClock
+from fakes.routing import routed
 from voice_gateway.domain.speech import SpeechRequest
-from voice_gateway.providers.fallback import FallbackProvider
 from voice_gateway.providers.registry import ProviderRegistry
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ async def test_one_file_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     assert "parrot" not in sys.modules
     request = SpeechRequest(sentences=("Hello.",), language="en", chain=("nobody", "parrot"))
-    chunks = [c async for c in FallbackProvider(registry, FakeClock()).synthesize(request)]
+    chunks = [c async for c in routed(registry, FakeClock()).synthesize(request)]
     assert [(c.provider, c.voice) for c in chunks] == [("parrot", "polly-the-bird")]
     passed_over, served = request.journal.attempts
     assert passed_over.reason == "not_configured"
-    assert served.cost_usd == pytest.approx(6 / 1e6)
+    assert float(served.cost_usd) == pytest.approx(6 / 1e6)
     monkeypatch.delitem(sys.modules, "parrot")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from voice_gateway.domain.chain import Quality
@@ -21,6 +21,7 @@ from voice_gateway.providers.cloud import (
     check_length,
     field,
     in_markup,
+    unless,
     voice_for,
     within,
 )
@@ -129,10 +130,13 @@ class AzureProvider:
         spoken = False
         try:
             for index, sentence in enumerate(request.sentences):
-                async for chunk in self._turn(
-                    line, _ssml(sentence, voice, speed, pitch), index, voice.name
-                ):
-                    yield chunk
+                ssml = _ssml(sentence, voice, speed, pitch)
+                async for chunk in self._turn(line, ssml, index, voice.name):
+                    yield replace(
+                        chunk,
+                        speed=unless(request.speed, speed),
+                        pitch=unless(request.pitch, pitch),
+                    )
             spoken = True
         finally:
             if spoken and len(self._idle) < _IDLE_LINES:
@@ -320,8 +324,12 @@ def _ssml(sentence: str, voice: Voice, speed: float, pitch: float) -> str:
 
 def _failure(error: str) -> ProviderError:
     # The SDK's own words hold the endpoint, and may quote the request: its code is enough.
-    reason = _REASONS.get(error, FailureReason.UNAVAILABLE)
-    return ProviderError(NAME, reason, f"the service did not speak ({error})")
+    return ProviderError(
+        NAME,
+        _REASONS.get(error, FailureReason.UNAVAILABLE),
+        f"the service did not speak ({error})",
+        of_request=error == "BadRequest",
+    )
 
 
 def _list_failure(words: str) -> ProviderError:

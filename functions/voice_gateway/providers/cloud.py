@@ -154,14 +154,12 @@ def voice_for(
     )
     if voice is None:
         detail = "none of its voices speaks the language"
-        raise ProviderError(provider, FailureReason.UNAVAILABLE, detail)
+        raise ProviderError(provider, FailureReason.UNAVAILABLE, detail, of_request=True)
     return voice
 
 
 def applied(request: SpeechRequest, voice: Voice, name: str, low: float, high: float) -> float:
     """The value of `speed` or `pitch` that a vendor is told: within its bounds, or none.
-
-    What differs from what was asked is noted in the journal.
 
     Args:
         request: What was asked.
@@ -171,12 +169,14 @@ def applied(request: SpeechRequest, voice: Voice, name: str, low: float, high: f
         high: The vendor's most.
     """
     asked: float = getattr(request, name)
-    value = min(max(asked, low), high)
     if name not in voice.controls:
-        value = 1.0 if name == "speed" else 0.0
-    if value != asked:
-        request.journal.not_applied.add(name)
-    return value
+        return 1.0 if name == "speed" else 0.0
+    return min(max(asked, low), high)
+
+
+def unless(asked: float, applied: float) -> float | None:
+    """What a chunk says of a setting: nothing where it was followed."""
+    return None if applied == asked else applied
 
 
 def in_markup(text: str) -> str:

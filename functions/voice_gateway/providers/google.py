@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import wave
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.errors import FailureReason, ProviderError
@@ -19,6 +22,7 @@ from voice_gateway.providers.cloud import (
     VoiceList,
     applied,
     field,
+    unless,
     voice_for,
     within,
 )
@@ -131,13 +135,23 @@ class GoogleProvider:
         speed = applied(request, voice, "speed", *_SPEED)
         pitch = applied(request, voice, "pitch", *_PITCH)
         client = await self._connected()
+        plain = SpeechChunk(
+            samples=np.zeros(0, dtype=np.float32),
+            sample_rate=_RATE,
+            sentence=0,
+            last=False,
+            provider=NAME,
+            voice=voice.name,
+            speed=unless(request.speed, speed),
+            pitch=unless(request.pitch, pitch),
+        )
         for index, sentence in enumerate(request.sentences):
             pcm, rate = Pcm16(NAME), _RATE
             async for data, rate in self._audio(client, sentence, voice, speed, pitch):
                 if (samples := pcm.push(data)).size:
-                    yield _chunk(samples, rate, index, voice, last=False)
+                    yield replace(plain, samples=samples, sample_rate=rate, sentence=index)
             pcm.finish()
-            yield _chunk(pcm.push(b""), rate, index, voice, last=True)
+            yield replace(plain, sample_rate=rate, sentence=index, last=True)
 
     async def _audio(
         self,
@@ -301,17 +315,6 @@ def _from_wav(content: bytes) -> tuple[bytes, int]:
         raise ProviderError(NAME, FailureReason.BAD_AUDIO, detail) from None
 
 
-def _chunk(samples: Any, rate: int, sentence: int, voice: Voice, *, last: bool) -> SpeechChunk:
-    return SpeechChunk(
-        samples=samples,
-        sample_rate=rate,
-        sentence=sentence,
-        last=last,
-        provider=NAME,
-        voice=voice.name,
-    )
-
-
 def _failure(error: Any) -> ProviderError:
     from google.rpc.error_details_pb2 import RetryInfo
 
@@ -323,4 +326,5 @@ def _failure(error: Any) -> ProviderError:
         # Its own words may quote the request: the status is enough.
         f"the service did not speak ({status})",
         retry_after_seconds=waits[0].total_seconds() if waits else None,
+        of_request=status in ("INVALID_ARGUMENT", "OUT_OF_RANGE", "NOT_FOUND"),
     )

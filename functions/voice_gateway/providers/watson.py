@@ -9,6 +9,7 @@ import socket
 import threading
 import warnings
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -26,6 +27,7 @@ from voice_gateway.providers.cloud import (
     check_length,
     field,
     in_markup,
+    unless,
     voice_for,
     within,
 )
@@ -34,6 +36,7 @@ from voice_gateway.providers.pipe import Pipe
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
+    from ibm_cloud_sdk_core import ApiException
     from ibm_watson import TextToSpeechV1
 
     from voice_gateway.domain.speech import SpeechRequest
@@ -51,8 +54,6 @@ _CONNECT_SECONDS: Final = 5.0
 _IDENTITY: Final = "https://iam.cloud.ibm.com"
 _CLASSES: Final = ("natural", "expressive", "neural")
 _REASONS: Final[Mapping[int, FailureReason]] = {
-    # IBM's identity service says 400 of a key that it does not know.
-    400: FailureReason.AUTH,
     401: FailureReason.AUTH,
     403: FailureReason.AUTH,
     429: FailureReason.QUOTA,
@@ -132,7 +133,11 @@ class WatsonProvider:
             connection = _Connection(client, _query(voice, speed, pitch), in_markup(sentence))
             try:
                 async for chunk in self._turn(connection, index, voice.name):
-                    yield chunk
+                    yield replace(
+                        chunk,
+                        speed=unless(request.speed, speed),
+                        pitch=unless(request.pitch, pitch),
+                    )
             finally:
                 connection.hang_up()
 
@@ -181,6 +186,10 @@ class WatsonProvider:
         return await within(NAME, self._stall_seconds, self._threads.run(_listed, client))
 
 
+class _RefusedError(Exception):
+    """The service said that it will not speak; in what words is not passed on."""
+
+
 class _Connection:
     """One sentence on one WebSocket, read by a thread of its own.
 
@@ -216,8 +225,10 @@ class _Connection:
         except WebSocketBadStatusException as error:
             self.pipe.put(_failure(error.status_code, error.resp_headers))
         except ApiException as error:
-            headers = error.http_response.headers if error.http_response is not None else None
-            self.pipe.put(_failure(error.status_code, headers))
+            self.pipe.put(_refused(error))
+        except _RefusedError:
+            detail = "the service refused the sentence"
+            self.pipe.put(ProviderError(NAME, FailureReason.UNAVAILABLE, detail, of_request=True))
         except (WebSocketException, RequestException, OSError, ValueError) as error:
             # Its own words may quote the request: its kind is enough.
             detail = f"the connection broke ({type(error).__name__})"
@@ -249,7 +260,7 @@ class _Connection:
             else:
                 said = json.loads(data)
                 if "error" in said:
-                    raise ValueError("refused")
+                    raise _RefusedError
                 wanted = self.pipe.put(said)
             if not wanted:
                 return
@@ -278,8 +289,7 @@ def _listed(client: TextToSpeechV1) -> tuple[Voice, ...]:
     try:
         found = client.list_voices().get_result()["voices"]
     except ApiException as error:
-        headers = error.http_response.headers if error.http_response is not None else None
-        raise _failure(error.status_code, headers) from None
+        raise _refused(error) from None
     except RequestException as error:
         detail = f"its voices cannot be listed ({type(error).__name__})"
         raise ProviderError(NAME, FailureReason.UNAVAILABLE, detail) from None
@@ -323,6 +333,13 @@ def _declared_rate(said: Mapping[str, Any]) -> int | None:
     return next((int(found[1]) for found in kinds if found), None)
 
 
+def _refused(error: ApiException) -> ProviderError:
+    """Of the SDK's HTTP calls, which sign in first."""
+    headers = error.http_response.headers if error.http_response is not None else None
+    # IBM's identity service says 400 of a key that it does not know.
+    return _failure(401 if error.status_code == 400 else error.status_code, headers)
+
+
 def _failure(status: int, headers: Mapping[str, str] | None) -> ProviderError:
     told = {name.lower(): value for name, value in (headers or {}).items()}.get("retry-after", "")
     return ProviderError(
@@ -330,4 +347,5 @@ def _failure(status: int, headers: Mapping[str, str] | None) -> ProviderError:
         _REASONS.get(status, FailureReason.UNAVAILABLE),
         f"the service did not speak ({status})",
         retry_after_seconds=float(told) if told.isdecimal() else None,
+        of_request=status in (400, 404, 406, 413, 415),
     )

