@@ -229,7 +229,6 @@ class Matrix:
             providers=registry,
             cache=FakeAudioCache(),
             health=router.health,
-            cache=FakeAudioCache(),
             encoders=audio_encoder,
             levels=FakeVoiceLevels(),
             observer=RecordingObserver(),
