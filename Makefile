@@ -46,7 +46,7 @@ logs: $(READY) ## The end of the logs, of PART= or of all
 	@$(STACK) logs $(PART)
 redrive: $(READY) ## Bring dead letters back to their queues, here or of STACK_NAME= on AWS
 	@$(BIN)/python scripts/redrive.py $(if $(STACK_NAME),--stack "$(STACK_NAME)")
-start stop: $(READY) ## Start or stop PART= alone (triton, aws, redis, gateway)
+start stop: $(READY) ## Start or stop PART= alone (triton, aws, redis, vendors, gateway)
 	@$(STACK) $@ $(PART)
 
 token: $(READY) ## A person's token for this stack: ROLE=viewer|editor|admin TENANT= HOURS=

@@ -257,15 +257,27 @@ def audio_cache(redis_url: str) -> AudioCache:
 
 def provider_registry(settings: SpeechSettings) -> ProviderRegistry:
     """Every provider of this deployment, none of them built yet."""
+    from voice_gateway.adapters.credentials import SecretCredentials
     from voice_gateway.adapters.voice_shifter import StretchShifter
+    from voice_gateway.providers.azure import AzureProvider
     from voice_gateway.providers.espeak import EspeakProvider
+    from voice_gateway.providers.google import GoogleProvider
     from voice_gateway.providers.piper import piper_on_triton
     from voice_gateway.providers.registry import ProviderRegistry
+    from voice_gateway.providers.watson import WatsonProvider
 
     factories: dict[str, Callable[[], SpeechProvider]] = {
         "piper": lambda: piper_on_triton(settings.triton_url, tls=settings.triton_tls),
         "espeak": EspeakProvider,
     }
+    # A vendor without credentials is not there; one with wrong ones is there, and fails.
+    for name, provider, reference in (
+        ("google", GoogleProvider, settings.google_credentials.get_secret_value()),
+        ("azure", AzureProvider, settings.azure_credentials.get_secret_value()),
+        ("watson", WatsonProvider, settings.watson_credentials.get_secret_value()),
+    ):
+        if reference:
+            factories[name] = partial(provider, SecretCredentials(name, reference))
     shifter = StretchShifter()
     return ProviderRegistry(
         {name: partial(_shaped, make, shifter) for name, make in factories.items()}

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk, SpeechRequest
     from voice_gateway.domain.statistics import Figures, Window
     from voice_gateway.domain.tiers import Allowance, Ceiling, Plan, Stock
+    from voice_gateway.domain.voices import Voice
 
 
 class SpeechProvider(Protocol):
@@ -60,6 +61,35 @@ class SpeechProvider(Protocol):
 
     async def aclose(self) -> None:
         """Releases connections."""
+        ...
+
+
+class VoiceCatalogue(Protocol):
+    """A provider that can tell which voices it has."""
+
+    @property
+    def name(self) -> str:
+        """The provider's registered name."""
+        ...
+
+    async def voices(self) -> tuple[Voice, ...]:
+        """Lists them, in the provider's own order; asks it once in a while only.
+
+        Raises:
+            ProviderError: It could not be asked, and why.
+        """
+        ...
+
+
+class VendorCredentials(Protocol):
+    """What opens a vendor's door."""
+
+    async def read(self) -> Mapping[str, object]:
+        """Returns the fields of the vendor's account, as its provider names them.
+
+        Raises:
+            ProviderError: `auth`; they are not there, or cannot be read.
+        """
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 EXPOSED_HEADERS: Final = (
@@ -130,5 +130,15 @@ class SpeechSettings(FunctionSettings, BrowserSettings, RedisSettings):
     triton_url: str = Field(pattern=r"^[^/\s:]+:\d+$")
     """`host:port` of Triton's gRPC endpoint."""
     triton_tls: bool = False
+    google_credentials: SecretStr = SecretStr("")
+    """ARN of the secret or parameter with Google's credentials; empty: Google is not configured.
+
+    In the place of the ARN may stand what it would lead to, a JSON object: for machines without
+    Secrets Manager. Each provider's constructor tells its fields.
+    """
+    azure_credentials: SecretStr = SecretStr("")
+    """The same, for Azure."""
+    watson_credentials: SecretStr = SecretStr("")
+    """The same, for IBM Watson."""
     hedge_percent: float = Field(default=5.0, ge=0.0, le=100.0)
     """Of a hundred requests, how many may start a second provider beside one that is slow."""

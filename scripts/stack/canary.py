@@ -10,6 +10,8 @@ from typing import Final
 
 from voice_gateway.domain.chain import FLOOR
 
+SUBSTITUTES: Final = frozenset({"google", "azure", "watson", FLOOR})
+"""Who speaks when no model of our own does."""
 PATIENCE_SECONDS: Final = 3.0
 """Longer than a function leaves a Triton alone that did not answer it."""
 WORD: Final = {"text": "Yes.", "personality": "marcel", "quality": "medium", "fresh": True}
@@ -20,17 +22,17 @@ _POLL_SECONDS: Final = 0.1
 def sings(url: str, api_key: str, patience: float = 0.0) -> bool:
     """Tells whether a model speaks.
 
-    Only the floor's voice in its place says that none does; why else there is no word, such as for
-    a personality that somebody deleted, is for others to find out.
+    Only a substitute's voice in its place says that none does; why else there is no word, such as
+    for a personality that somebody deleted, is for others to find out.
 
     Args:
         url: The API.
         api_key: What opens it.
-        patience: Seconds in which the floor's voice is no verdict yet: whoever asked a Triton that
-            was down does not try it again at once.
+        patience: Seconds in which a substitute's voice is no verdict yet: whoever asked a Triton
+            that was down does not try it again at once.
     """
     deadline = time.monotonic() + patience
-    while _who_speaks(url, api_key) == FLOOR:
+    while _who_speaks(url, api_key) in SUBSTITUTES:
         if time.monotonic() >= deadline:
             return False
         time.sleep(_POLL_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,10 @@ REDIS_PORT: Final = Port("VOICE_REDIS_PORT", 8703)
 TRITON_HTTP_PORT: Final = Port("VOICE_TRITON_HTTP_PORT", 8700)
 TRITON_GRPC_PORT: Final = Port("VOICE_TRITON_GRPC_PORT", 8701)
 TRITON_METRICS_PORT: Final = Port("VOICE_TRITON_METRICS_PORT", 8702)
+VENDORS_PORT: Final = Port("VOICE_VENDORS_PORT", 8710)
+VENDORS_GRPC_PORT: Final = Port("VOICE_VENDORS_GRPC_PORT", 8711)
+VENDORS_KEY: Final = "key-of-this-machine"
+"""What the local vendors take for a good key."""
 
 
 def aws_environment() -> dict[str, str]:
@@ -76,10 +81,18 @@ def aws_environment() -> dict[str, str]:
 
 def template_parameters() -> dict[str, str]:
     """What the template's parameters are on this machine."""
+    vendors = f"http://127.0.0.1:{VENDORS_PORT.number}"
+    google = {"api_key": VENDORS_KEY, "endpoint": f"127.0.0.1:{VENDORS_GRPC_PORT.number}"}
+    azure = {"key": VENDORS_KEY, "endpoint": vendors}
+    watson = {"api_key": VENDORS_KEY, "url": vendors, "identity_url": vendors}
     return {
         "TritonUrl": f"127.0.0.1:{TRITON_GRPC_PORT.number}",
         "TritonTls": "false",
         "RedisUrl": f"redis://127.0.0.1:{REDIS_PORT.number}",
+        # On AWS these are ARNs; here, what would be found there.
+        "GoogleCredentials": json.dumps(google),
+        "AzureCredentials": json.dumps(azure),
+        "WatsonCredentials": json.dumps(watson),
         "DeletionProtection": "false",
         "JwtIssuer": issuer(),
         "JwtAudience": TOKEN_AUDIENCE,

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 TRITON: Final = "triton"
 AWS: Final = "aws"
 REDIS: Final = "redis"
+VENDORS: Final = "vendors"
 GATEWAY: Final = "gateway"
-NAMES: Final = (TRITON, AWS, REDIS, GATEWAY)
+NAMES: Final = (TRITON, AWS, REDIS, VENDORS, GATEWAY)
 MODELS: Final = ("piper",)
 
 _REPOSITORY: Final = layout.ROOT / "model_repository"
@@ -113,6 +114,29 @@ def redis() -> Part:
     )
 
 
+def vendors() -> Part:
+    """Google, Azure and Watson, as far as this machine knows them."""
+    ports = (layout.VENDORS_PORT, layout.VENDORS_GRPC_PORT)
+    environment = {
+        **_system_environment(),
+        "PYTHONPATH": str(_STACK),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    http, grpc = (str(port.number) for port in ports)
+    module = (sys.executable, "-m", "vendors.server")
+    command = (*module, "--http-port", http, "--grpc-port", grpc)
+    return Part(
+        name=VENDORS,
+        command=command,
+        environment=environment,
+        cwd=layout.ROOT,
+        ports=ports,
+        ready=partial(_vendors_answer, http),
+        fingerprint=_fingerprint(command, environment, (_STACK / "vendors").glob("*.py")),
+    )
+
+
 def gateway() -> Part:
     """The gateway with the functions behind it."""
     environment = {
@@ -128,6 +152,8 @@ def gateway() -> Part:
                 layout.AWS_PORT,
                 layout.REDIS_PORT,
                 layout.TRITON_GRPC_PORT,
+                layout.VENDORS_PORT,
+                layout.VENDORS_GRPC_PORT,
             )
         },
     }
@@ -178,6 +204,14 @@ def gateway_state() -> dict[str, Any]:
 def functions_up(state: Mapping[str, Any]) -> bool:
     """Whether every function has been started, be it in vain: the log says why then."""
     return bool(state) and "starting" not in state.values()
+
+
+def _vendors_answer(port: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_control/calls", timeout=2.0):
+            return True
+    except OSError:
+        return False
 
 
 def _system_environment() -> dict[str, str]:

@@ -252,7 +252,8 @@ def _number(text: str) -> float:
 def _reach(console: Console) -> dict[str, str]:
     """The stack's address and key; brings up what is down.
 
-    But Triton alone stays down, since somebody has stopped it to hear how it sounds without.
+    But Triton and the vendors stay down, since somebody has stopped them to hear how it sounds
+    without.
     """
     running = [name for name in parts.NAMES if stack.supervisor.running(name)]
     client = stack.client()
@@ -260,14 +261,15 @@ def _reach(console: Console) -> dict[str, str]:
         console.print("The local stack is down: bringing it up.")
         return stack.up()
     missing = [name for name in parts.NAMES if name not in running]
-    if parts.TRITON in missing:
-        console.print(
-            f"[yellow]{parts.TRITON} is not running[/]: this is how it sounds without. "
-            f"Bring it back with: make up",
-            soft_wrap=True,
-        )
-        missing.remove(parts.TRITON)
+    for speaker in (parts.TRITON, parts.VENDORS):
+        if speaker in missing:
+            console.print(
+                f"[yellow]{speaker} is not running[/]: this is how it sounds without. "
+                f"Bring it back with: make up",
+                soft_wrap=True,
+            )
+            missing.remove(speaker)
     if missing:
         console.print(f"Not running: {', '.join(missing)}.")
-        return stack.up_but_triton()
+        return stack.up_but_speakers()
     return client

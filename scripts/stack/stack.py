@@ -25,6 +25,7 @@ _BUILDERS: Final = {
     parts.TRITON: parts.triton,
     parts.AWS: parts.local_aws,
     parts.REDIS: parts.redis,
+    parts.VENDORS: parts.vendors,
     parts.GATEWAY: parts.gateway,
 }
 URL: Final = "VOICE_URL"
@@ -47,9 +48,11 @@ def up() -> dict[str, str]:
         # The models load while the tables are made: the two need nothing of each other.
         with ThreadPoolExecutor() as pool:
             triton = pool.submit(_ensure, parts.TRITON)
+            vendors = pool.submit(_ensure, parts.VENDORS)
             _ensure(parts.AWS)
             client = _store()
             _ensure(parts.REDIS)
+            vendors.result()
             triton.result()
         _ensure(parts.GATEWAY)
         if not _sings(client):
@@ -63,8 +66,8 @@ def up() -> dict[str, str]:
         return client
 
 
-def up_but_triton() -> dict[str, str]:
-    """As `up`, but leaves Triton as it is, dead or alive."""
+def up_but_speakers() -> dict[str, str]:
+    """As `up`, but leaves Triton and the vendors as they are, dead or alive."""
     with _alone():
         _ensure(parts.AWS)
         client = _store()

@@ -13,7 +13,6 @@ from rich.table import Table
 import canary
 import parts
 import stack
-from voice_gateway.domain.chain import FLOOR
 
 _PROBE_SECONDS: Final = 20.0
 
@@ -62,6 +61,6 @@ def _speaks() -> tuple[bool, str]:
         return False, f"cannot speak: {response.status_code} {response.text[:300]}"
     provider = response.headers.get("x-speech-provider", "somebody")
     voice = response.headers.get("x-speech-voice", "?")
-    if provider == FLOOR:
-        return False, f"speaks with the floor's voice only ({voice}): no model does (make up)"
+    if provider in canary.SUBSTITUTES:
+        return False, f"speaks with {provider}'s voice only ({voice}): no model does (make up)"
     return True, f"speaks: {provider} ({voice}), a word in {elapsed:.0f} ms"

@@ -6,6 +6,7 @@ the tests take them from here.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -166,15 +167,22 @@ def translate(path: Path = TEMPLATE) -> dict[str, Any]:
 
 def storage(translated: Mapping[str, Any]) -> dict[str, Any]:
     """The part of the template that the local AWS creates: tables, buckets and queues."""
+    resources = {
+        # Without its wait for what is not created here, such as a policy.
+        name: {key: value for key, value in resource.items() if key != "DependsOn"}
+        for name, resource in translated["Resources"].items()
+        if resource["Type"] in STORAGE_TYPES
+    }
+    text = json.dumps(resources, default=str)
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
-        "Parameters": translated["Parameters"],
-        "Resources": {
-            # Without its wait for what is not created here, such as a policy.
-            name: {key: value for key, value in resource.items() if key != "DependsOn"}
-            for name, resource in translated["Resources"].items()
-            if resource["Type"] in STORAGE_TYPES
+        # The others need not fit AWS's patterns: what is an ARN there may be something else here.
+        "Parameters": {
+            name: parameter
+            for name, parameter in translated["Parameters"].items()
+            if f'{{"Ref": "{name}"}}' in text
         },
+        "Resources": resources,
     }
 
 

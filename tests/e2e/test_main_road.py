@@ -86,19 +86,29 @@ def test_audio_comes_while_it_is_spoken(client: httpx.Client) -> None:
     assert told["first_audio_ms"] < told["total_ms"] / 2
 
 
-def test_without_triton_the_floor_speaks_and_says_why(stack: Stack, tmp_path: Path) -> None:
+def test_without_triton_a_vendor_speaks_and_without_vendors_the_floor(
+    stack: Stack, tmp_path: Path
+) -> None:
     gateway = stack.pid("gateway")
     assert stack.speak(tmp_path / "kept.wav", text=SENTENCE, personality="marcel").returncode == 0
     assert stack.run("stop", "triton").returncode == 0
     kept = stack.speak(tmp_path / "kept.wav", text=SENTENCE, personality="marcel")
     assert "piper" in kept.stdout, "what was spoken before needs nobody"
     text = "Nobody has said this yet. Now somebody has."
+    cloud = stack.speak(tmp_path / "cloud.wav", text=text, personality="marcel")
+    assert cloud.returncode == 0, cloud.stdout + cloud.stderr
+    assert "google" in cloud.stdout
+    assert "unavailable" in cloud.stdout
+    assert soundfile.info(tmp_path / "cloud.wav").duration > 1
+
+    assert stack.run("stop", "vendors").returncode == 0
     fallen = stack.speak(tmp_path / "floor.wav", text=text, personality="marcel")
     assert fallen.returncode == 0, fallen.stdout + fallen.stderr
     assert "espeak" in fallen.stdout
     assert "unavailable" in fallen.stdout
     assert soundfile.info(tmp_path / "floor.wav").duration > 1
 
+    assert stack.run("start", "vendors").returncode == 0
     assert stack.run("start", "triton").returncode == 0
     back = stack.speak(tmp_path / "back.wav", text=text, personality="marcel")
     assert back.returncode == 0
@@ -158,13 +168,28 @@ def test_a_personality_is_changed_deleted_and_brought_back(client: httpx.Client)
     assert [version["version"] for version in versions] == [6, 5, 4, 3, 2, 1]
 
 
-def test_a_language_without_a_voice_falls_to_the_floor(client: httpx.Client) -> None:
+def test_a_language_without_a_voice_falls_to_a_vendor_and_at_last_to_the_floor(
+    client: httpx.Client,
+) -> None:
     body = {"text": "Bonjour. Ça va ?", "personality": "marcel", "language": "fr"}
-    answer = client.post("/api/speech", json=body)
-    told = receipt(client, answer)
+    told = receipt(client, client.post("/api/speech", json=body))
     assert told["substituted"]
-    assert told["served"] == [{"provider": "espeak", "voice": "fr", "sentences": 2}]
+    assert [(turn["provider"], turn["sentences"]) for turn in told["served"]] == [("google", 2)]
     assert told["attempts"][0]["reason"] == "unavailable"
+    assert told["cost_usd"] > 0
+
+    body = {"text": "Bonan tagon. Kiel vi fartas?", "personality": "marcel", "language": "eo"}
+    told = receipt(client, client.post("/api/speech", json=body))
+    assert told["served"] == [{"provider": "espeak", "voice": "eo", "sentences": 2}]
+    assert told["attempts"][0]["reason"] == "language"
+
+
+@pytest.mark.parametrize("vendor", ["google", "azure", "watson"])
+def test_a_vendor_speaks_when_it_is_asked(client: httpx.Client, vendor: str) -> None:
+    body = {"text": SENTENCE, "personality": "marcel", "provider": vendor, "format": "pcm"}
+    answer = client.post("/api/speech", json=body)
+    assert answer.headers["x-speech-provider"] == vendor
+    assert len(answer.content) > 24_000 * 2
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from voice_gateway.domain.budget import BudgetState
     from voice_gateway.domain.receipt import Attempt
     from voice_gateway.domain.samples.sample import PreparedWindow, SampleRefusal
+    from voice_gateway.domain.voices import Gender
 
 
 @dataclass(slots=True)
@@ -52,7 +53,9 @@ class SpeechRequest:
     """How far the tenant's monthly budget is spent; None without a budget."""
     quality: Quality = Quality.HIGH
     voices: Mapping[str, str] = field(default_factory=dict)
-    """Provider → voice name; a provider without an entry chooses by language."""
+    """Provider → voice name; a provider without an entry chooses by language and gender."""
+    gender: Gender | None = None
+    """Of the voice that a provider chooses; None for any."""
     speed: float = 1.0
     pitch: float = 0.0
     """Semitones."""
@@ -76,6 +79,15 @@ class SpeechRequest:
     journal: Journal = field(default_factory=Journal)
 
 
+@dataclass(frozen=True, slots=True)
+class WordTiming:
+    """When a word is heard, in seconds from the start of its sentence's audio."""
+
+    word: str
+    start: float
+    end: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechChunk:
     """A piece of audio, never across a sentence's end."""
@@ -93,6 +105,8 @@ class SpeechChunk:
     """The speed it was spoken at, where the provider could not follow the request's."""
     pitch: float | None = None
     """The semitones it was spoken at, likewise."""
+    words: tuple[WordTiming, ...] = ()
+    """Those of the sentence that became known with this chunk, where the provider tells them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from voice_gateway.domain.audio import is_sound
 from voice_gateway.domain.shaping import SentenceShaper
+from voice_gateway.domain.speech import WordTiming
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -62,6 +63,7 @@ class ShapedProvider:
             pitch=request.pitch if can.pitch else 0.0,
         )
         shaper: SentenceShaper | None = None
+        words: list[WordTiming] = []
         async with aclosing(self._provider.synthesize(asked)) as chunks:
             async for chunk in chunks:
                 speed = request.speed / (asked.speed if chunk.speed is None else chunk.speed)
@@ -80,8 +82,14 @@ class ShapedProvider:
                     shaper = SentenceShaper(change, chunk.sample_rate, speed=speed)
                 # Some 20 ms for each second of speech: the loop has others to serve meanwhile.
                 samples = await asyncio.to_thread(shaper.push, chunk.samples)
+                words.extend(chunk.words)
                 if chunk.last:
                     rest = await asyncio.to_thread(shaper.finish)
                     samples, shaper = np.concatenate((samples, rest)), None
                 if samples.size or chunk.last:
-                    yield replace(chunk, samples=samples, speed=None, pitch=None)
+                    told = tuple(
+                        WordTiming(word.word, word.start / speed, word.end / speed)
+                        for word in words
+                    )
+                    words.clear()
+                    yield replace(chunk, samples=samples, speed=None, pitch=None, words=told)

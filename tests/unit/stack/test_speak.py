@@ -286,22 +286,23 @@ class Parts:
         monkeypatch.setattr(stack.supervisor, "running", lambda name: name in alive or None)
         monkeypatch.setattr(stack, "client", lambda: client)
         monkeypatch.setattr(stack, "up", lambda: start("all"))
-        monkeypatch.setattr(stack, "up_but_triton", lambda: start("all but triton"))
+        monkeypatch.setattr(stack, "up_but_speakers", lambda: start("all but speakers"))
 
 
 @pytest.mark.parametrize(
     ("alive", "started", "hint"),
     [
         ((), ["all"], False),
-        (("triton", "aws", "redis", "gateway"), [], False),
-        (("triton", "aws", "redis"), ["all but triton"], False),
-        (("triton", "aws", "gateway"), ["all but triton"], False),
-        (("triton", "gateway"), ["all but triton"], False),
+        (("triton", "aws", "redis", "vendors", "gateway"), [], False),
+        (("triton", "vendors", "aws", "redis"), ["all but speakers"], False),
+        (("triton", "vendors", "aws", "gateway"), ["all but speakers"], False),
+        (("triton", "vendors", "gateway"), ["all but speakers"], False),
+        (("triton", "aws", "redis", "gateway"), [], True),
         (("aws", "redis", "gateway"), [], True),
-        (("aws",), ["all but triton"], True),
+        (("aws",), ["all but speakers"], True),
     ],
 )
-def test_starts_what_is_missing_but_never_triton_alone(
+def test_starts_what_is_missing_but_nobody_who_only_speaks(
     monkeypatch: pytest.MonkeyPatch, alive: tuple[str, ...], started: list[str], hint: bool
 ) -> None:
     parts = Parts(monkeypatch, *alive)
@@ -309,4 +310,4 @@ def test_starts_what_is_missing_but_never_triton_alone(
     assert command._reach(console)[stack.API_KEY] == "key"
     assert parts.started == started
     assert isinstance(console.file, io.StringIO)
-    assert ("triton is not running" in console.file.getvalue()) is hint
+    assert ("this is how it sounds without" in console.file.getvalue()) is hint

@@ -16,6 +16,7 @@ from voice_gateway.domain.budget import BudgetState
 from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.personality import AdvancedSettings
 from voice_gateway.domain.speech import Journal, ProviderCapabilities, SpeechRequest
+from voice_gateway.domain.voices import Gender
 
 CAN = ProviderCapabilities(languages=frozenset({"en"}))
 TEXT = "Hi there."
@@ -34,6 +35,7 @@ OTHER_VALUES: dict[str, Any] = {
     "chain": ("piper",),
     "quality": Quality.FAST,
     "voices": {"piper": "budtender", "google": "en-US-B"},
+    "gender": Gender.FEMALE,
     "speed": 1.0000001,
     "pitch": -0.5,
     "advanced": AdvancedSettings(alpha=0.31),

@@ -1,0 +1,1 @@
+"""Local servers that speak the cloud vendors' own protocols, and fail when they are told to."""
