@@ -30,6 +30,7 @@ NOT_HEARD: Final = frozenset(
         "fresh",
         "journal",
         "personality_id",
+        "sample_refused",
         "sentences",
         "strict",
         "tenant_id",

@@ -15,6 +15,7 @@ from voice_gateway.domain.audio_cache import NOT_HEARD, SentenceKey, sentence_ke
 from voice_gateway.domain.budget import BudgetState
 from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.personality import AdvancedSettings
+from voice_gateway.domain.samples.sample import PreparedWindow, SampleRefusal
 from voice_gateway.domain.speech import Journal, ProviderCapabilities, SpeechRequest
 from voice_gateway.domain.voices import Gender
 
@@ -29,6 +30,16 @@ REQUEST = SpeechRequest(
     personality_id="marcel",
 )
 # Another value for every field of a request: a field that is added later has to be added here.
+WINDOW = PreparedWindow(
+    provider="xtts_v2",
+    path="tenants/shop/samples/1/xtts_v2.wav",
+    content_hash="0" * 64,
+    sample_rate=24_000,
+    seconds=12.0,
+    start=1.0,
+    loudness=-23.0,
+    true_peak=-3.0,
+)
 OTHER_VALUES: dict[str, Any] = {
     "sentences": (TEXT, "More."),
     "language": "en-gb",
@@ -41,6 +52,8 @@ OTHER_VALUES: dict[str, Any] = {
     "advanced": AdvancedSettings(alpha=0.31),
     "sample_path": "tenants/shop/samples/1/clean.wav",
     "sample_hash": "f00",
+    "windows": {"xtts_v2": WINDOW},
+    "sample_refused": SampleRefusal.CONSENT_MISSING,
     "personality_id": "shante",
     "asked": "google",
     "too_dear": frozenset({"google"}),
