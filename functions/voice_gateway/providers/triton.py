@@ -33,8 +33,10 @@ _CHANNEL_OPTIONS: Final = (
 ERROR_REASONS: Final[Mapping[str, FailureReason]] = {
     "invalid_input": FailureReason.REJECTED,
     "voice_not_installed": FailureReason.UNAVAILABLE,
+    "sample_unknown": FailureReason.UNAVAILABLE,
     "overloaded": FailureReason.UNAVAILABLE,
     "cancelled": FailureReason.UNAVAILABLE,
+    "deadline": FailureReason.TIMEOUT,
     "internal": FailureReason.UNAVAILABLE,
 }
 """The serving side's error codes: a stream carries `code: sentence`, and no status."""

@@ -45,6 +45,9 @@ class BackendRequest(Protocol):
     def get_response_sender(self) -> ResponseSender:
         """The way back; outlives the request."""
 
+    def timeout(self) -> int:
+        """Microseconds that the caller allows for all of it; 0 for no bound."""
+
 
 class Metric(Protocol):
     """One time series."""

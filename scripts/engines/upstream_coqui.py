@@ -1,0 +1,28 @@
+"""coqui-tts itself, to compare with and to measure against; nothing that serves imports it whole."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+import warnings
+from typing import Any
+
+
+def import_xtts() -> Any:
+    """The module `TTS.tts.models.xtts`.
+
+    torchaudio's compiled part is linked against CUDA in the wheel that the package index has. XTTS
+    needs only what torchaudio does in Python, so without CUDA the loader of that part is replaced.
+    """
+    import torch
+
+    if torch.version.cuda is None and "torchaudio" not in sys.modules:
+        extension: Any = types.ModuleType("torchaudio._extension")
+        extension.__path__ = []
+        extension._IS_TORCHAUDIO_EXT_AVAILABLE = extension._IS_ALIGN_AVAILABLE = False
+        extension.fail_if_no_align = lambda function: function
+        sys.modules["torchaudio._extension"] = extension
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("TTS.tts.models.xtts")
