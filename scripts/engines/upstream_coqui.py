@@ -1,4 +1,4 @@
-"""coqui-tts itself, to compare with and to measure against; nothing that serves imports it whole."""
+"""coqui-tts itself, to compare with and to measure against; what serves imports less of it."""
 
 from __future__ import annotations
 
