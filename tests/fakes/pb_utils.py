@@ -155,6 +155,10 @@ class FakeMetric:
         with self._alone():
             self.value += value
 
+    def set(self, value: float) -> None:
+        with self._alone():
+            self.value = value
+
     def observe(self, value: float) -> None:
         with self._alone():
             self.observations.append(value)

@@ -55,6 +55,9 @@ class Metric(Protocol):
     def increment(self, value: float) -> None:
         """Adds to a counter or a gauge."""
 
+    def set(self, value: float) -> None:
+        """Replaces a gauge's value."""
+
     def observe(self, value: float) -> None:
         """Adds one observation to a histogram."""
 

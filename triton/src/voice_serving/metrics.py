@@ -34,6 +34,12 @@ class GuardedMetric:
             with self._lock:
                 self._metric.increment(value)
 
+    def set(self, value: float) -> None:
+        """Replaces a gauge's value."""
+        if self._metric is not None:
+            with self._lock:
+                self._metric.set(value)
+
     def observe(self, value: float) -> None:
         """Adds one observation to a histogram."""
         if self._metric is not None:
