@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from voice_gateway.domain.personality import Personality
     from voice_gateway.domain.receipt import Attempt, Receipt
     from voice_gateway.domain.samples.signal import DecodedSample
-    from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk, SpeechRequest
+    from voice_gateway.domain.speech import (
+        ProviderCapabilities,
+        SampleWindow,
+        SpeechChunk,
+        SpeechRequest,
+    )
 
 
 class SpeechProvider(Protocol):
@@ -50,6 +55,19 @@ class SpeechProvider(Protocol):
 
     async def aclose(self) -> None:
         """Releases connections."""
+        ...
+
+
+class SampleWindows(Protocol):
+    """Where the stretches lie that providers clone from."""
+
+    def fetch(self, window: SampleWindow) -> bytes:
+        """Reads the WAV.
+
+        Raises:
+            NotFoundError: It is gone.
+            StorageUnavailableError: The store did not answer.
+        """
         ...
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
+import tempfile
 import types
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def import_xtts() -> Any:
@@ -26,3 +31,21 @@ def import_xtts() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return importlib.import_module("TTS.tts.models.xtts")
+
+
+def load_xtts(folder: Path) -> Any:
+    """The model of a checkpoint's folder, ready to speak.
+
+    What it reads is a copy: coqui-tts rewrites official checkpoints.
+    """
+    xtts = import_xtts()
+    from TTS.tts.configs.xtts_config import XttsConfig
+
+    config = XttsConfig()
+    config.load_json(str(folder / "config.json"))
+    with tempfile.TemporaryDirectory() as copy, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+        model = xtts.Xtts.init_from_config(config)
+        model.load_checkpoint(config, checkpoint_dir=copy, eval=True)
+    return model

@@ -13,7 +13,7 @@ from tritonclient.grpc import model_config_pb2
 
 from voice_serving.catalogue import read_catalogue
 from voice_serving.model import SpeechModel
-from voice_serving.tensors import CLONING, INPUTS, OUTPUTS, TensorSpec
+from voice_serving.tensors import CLONING, INPUTS, OUTPUTS, TO_SPEAK, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,8 +72,8 @@ def test_configuration_declares_the_common_tensors(model):
 @pytest.mark.parametrize("model", MODELS, ids=lambda path: path.name)
 def test_a_model_takes_what_its_engine_honours_and_nothing_else(model):
     honoured = entry_of(model).engine_class.honours
-    assert honoured <= {spec.name for spec in INPUTS if spec.optional}
-    wanted = {spec for spec in INPUTS if not spec.optional or spec.name in honoured}
+    assert honoured <= {spec.name for spec in INPUTS} - TO_SPEAK
+    wanted = {spec for spec in INPUTS if spec.name in honoured | TO_SPEAK}
     assert specs(config_of(model).input) == wanted
     assert not honoured & CLONING or honoured >= CLONING
 

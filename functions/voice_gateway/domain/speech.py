@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.language import primary
@@ -24,6 +24,20 @@ class Journal:
 
     attempts: list[Attempt] = field(default_factory=list)
     not_applied: set[str] = field(default_factory=set)
+
+
+class SampleWindow(Protocol):
+    """The stretch of a sample that one provider listens to."""
+
+    @property
+    def path(self) -> str:
+        """Where the WAV lies."""
+        ...
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of the WAV, hexadecimal: what caches key on."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +63,8 @@ class SpeechRequest:
     advanced: AdvancedSettings = field(default_factory=AdvancedSettings)
     sample_path: str | None = None
     """The voice sample to clone, where a provider can."""
+    windows: Mapping[str, SampleWindow] = field(default_factory=dict)
+    """Provider → what it listens to of that sample."""
     strict: bool = False
     """Fail rather than substitute."""
     deadline: float | None = None

@@ -37,8 +37,9 @@ class TensorSpec:
     optional: bool = False
 
 
-SENTENCES: Final = TensorSpec("sentences", "TYPE_STRING", (-1,))
-LANGUAGE: Final = TensorSpec("language", "TYPE_STRING", (1,))
+# Who speaks needs both, and is told so by the codec; Triton would ask for them to forget, too.
+SENTENCES: Final = TensorSpec("sentences", "TYPE_STRING", (-1,), optional=True)
+LANGUAGE: Final = TensorSpec("language", "TYPE_STRING", (1,), optional=True)
 VOICE: Final = TensorSpec("voice", "TYPE_STRING", (1,), optional=True)
 SPEAKER: Final = TensorSpec("speaker", "TYPE_STRING", (1,), optional=True)
 SPEED: Final = TensorSpec("speed", "TYPE_FP32", (1,), optional=True)
@@ -65,6 +66,8 @@ INPUTS: Final = (
     *(TEMPERATURE, TOP_K, TOP_P, REPETITION_PENALTY, LENGTH_PENALTY),
     *(ALPHA, BETA, DIFFUSION_STEPS, EMBEDDING_SCALE),
 )
+TO_SPEAK: Final = frozenset(spec.name for spec in (SENTENCES, LANGUAGE))
+"""What every model takes."""
 CLONING: Final = frozenset(spec.name for spec in (SAMPLE_IDS, SAMPLES, OPERATION))
 """What every engine that clones honours."""
 
