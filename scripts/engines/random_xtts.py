@@ -50,7 +50,7 @@ class Size:
 
 
 REAL: Final = Size(layers=30, width=1024, heads=16, vocabulary=6681, max_audio=605)
-TINY: Final = Size(layers=2, width=64, heads=4, vocabulary=400, max_audio=120, stop_bias=2.0)
+TINY: Final = Size(layers=2, width=64, heads=4, vocabulary=400, max_audio=83, stop_bias=4.0)
 
 
 def write_xtts(folder: Path, size: Size, seed: int = 0) -> None:

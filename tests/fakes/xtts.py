@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from voice_serving.engines.xtts_v2.network.checkpoint import VOCODER, read_checkpoint
 from voice_serving.engines.xtts_v2.network.gpt import Gpt
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
 PATIENCE_SECONDS = 120.0
 USUAL = Chunking(first=8, growth=2.0, longest=96)
@@ -30,23 +32,31 @@ GREEDY = Taste(temperature=0.75, top_k=1, top_p=0.85, repetition_penalty=5.0, se
 LIVELY = Taste(temperature=0.75, top_k=50, top_p=0.85, repetition_penalty=5.0, seed=7)
 
 
+class MuteVocoder(Vocoder):
+    """Makes silence of every window: the real one has no small size, and takes most of the time."""
+
+    def forward(self, frames: Tensor, voices: Tensor) -> Tensor:
+        return torch.zeros(len(frames), frames.shape[2] * self.hop)
+
+
 class Speaker:
     """Says sentences through a loop that is turning."""
 
-    def __init__(self, folder: Path, precision: Precision, slots: int, chunking: Chunking) -> None:
+    def __init__(
+        self, folder: Path, precision: Precision, slots: int, chunking: Chunking, mute: bool
+    ) -> None:
         checkpoint = read_checkpoint(folder)
         self.shape = checkpoint.shape
         self.gpt = Gpt(checkpoint.weights, checkpoint.shape, precision, slots, voice_length=32)
         vocoder = dtype_of(Precision.FP32 if precision is Precision.FP32 else Precision.BF16)
-        self.vocoder = Vocoder(checkpoint.under(VOCODER), checkpoint.shape, vocoder)
+        kind = MuteVocoder if mute else Vocoder
+        self.vocoder = kind(checkpoint.under(VOCODER), checkpoint.shape, vocoder)
         self.cloner = Cloner(checkpoint)
         metrics = ServingMetrics(None, "test")
         self.loop = Loop(self.gpt, self.vocoder, checkpoint.shape, slots, chunking, metrics)
 
     def clone(self, samples: NDArray[np.float32], rate: int = 22050) -> Voice:
         """A voice of a recording."""
-        import torch
-
         heard = self.cloner.clone([(torch.from_numpy(samples), rate)])
         assert heard is not None
         return Voice(*heard)
@@ -85,9 +95,10 @@ def speaker(
     precision: Precision = Precision.FP32,
     slots: int = 8,
     chunking: Chunking = USUAL,
+    mute: bool = False,
 ) -> Iterator[Speaker]:
     """A speaker whose loop turns for a block."""
-    one = Speaker(folder, precision, slots, chunking)
+    one = Speaker(folder, precision, slots, chunking, mute)
     one.loop.start()
     try:
         yield one

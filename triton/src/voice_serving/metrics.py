@@ -48,11 +48,11 @@ class GuardedMetric:
 
 
 class ServingMetrics:
-    """What a speech model reports, labelled with its name; nothing at all without Triton."""
+    """What a model reports, labelled with its name and version; nothing at all without Triton."""
 
-    def __init__(self, utils: BackendUtils | None, model: str) -> None:
+    def __init__(self, utils: BackendUtils | None, model: str, version: str = "1") -> None:
         self._family_class: Any = getattr(utils, "MetricFamily", None)
-        self._model = model
+        self._labels = {"model": model, "version": version}
         self._families: list[Any] = []
         self._lock = threading.Lock()
 
@@ -94,5 +94,5 @@ class ServingMetrics:
         family = self._family_class(name=name, description=description, kind=kind_code)
         # A metric lives only as long as somebody holds its family.
         self._families.append(family)
-        metric = family.Metric(labels={"model": self._model}, **options)
+        metric = family.Metric(labels=dict(self._labels), **options)
         return GuardedMetric(metric, self._lock)

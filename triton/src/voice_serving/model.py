@@ -68,7 +68,7 @@ class SpeechModel:
         self._log = BackendLog(utils, name)
         self._codec = RequestCodec(utils)
         self._final_flag = utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
-        self._metrics = ServingMetrics(utils, name)
+        self._metrics = ServingMetrics(utils, name, args["model_version"])
         self._abandoned = threading.Event()
 
         started = time.monotonic()

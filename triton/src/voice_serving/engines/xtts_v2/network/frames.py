@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from voice_serving.engines.xtts_v2.shape import XttsShape
 
 _SLOWEST: Final = 0.05
+_SHORTEST: Final = 16
+"""Rows from which on a sentence is no longer so short that stretching it might give no row more:
+torch then leaves all rows as they are."""
 
 
 class Stretch:
@@ -36,6 +39,9 @@ class Stretch:
         kept = rows if self._kept is None else torch.cat([self._kept, rows])
         seen = self._first + len(kept)
         most = math.floor(float(seen) * self._factor)
+        if self._made == 0 and most == seen and (last or seen < _SHORTEST):
+            self._kept = kept
+            return kept if last else kept[:0]
         device = kept.device
         # float32 throughout, as torch's own interpolation counts.
         numbers = torch.arange(self._made, most, device=device, dtype=torch.float32)

@@ -132,7 +132,6 @@ class Loop:
     def _turn(self) -> None:
         self._let_go()
         self._let_in()
-        self._metrics.slots.set(len(self._active))
         if self._active:
             self._metrics.batch_size.observe(len(self._active))
             noise = [sentence.noise.draw() for sentence in self._active]
@@ -142,6 +141,7 @@ class Loop:
             for sentence in [s for s in self._active if s.finished]:
                 self._leave(sentence)
                 self._ending.append(sentence)
+        self._metrics.slots.set(len(self._active))
         self._speak()
 
     def _let_go(self) -> None:

@@ -82,7 +82,7 @@ class Vocoder(nn.Module):
         self.requires_grad_(False)
         self.to(dtype)
         self._dtype = dtype
-        self._hop = shape.hop
+        self.hop = shape.hop
 
     def forward(self, frames: Tensor, voices: Tensor) -> Tensor:
         """Makes samples.
@@ -135,8 +135,8 @@ class Vocoder(nn.Module):
             )
             samples = self(frames, torch.stack([window.voice for window in chosen]))
             for index, window, left, row in zip(indexes, chosen, lefts, samples, strict=True):
-                start = (left + window.skip) * self._hop
-                spoken[index] = row[start : start + window.take * self._hop]
+                start = (left + window.skip) * self.hop
+                spoken[index] = row[start : start + window.take * self.hop]
         return spoken
 
 
