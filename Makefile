@@ -11,6 +11,10 @@ UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TORCH := torch==2.13.0
+# uv does not read pip's own setting for local wheels. Without any: the builds without CUDA, from where
+# PyTorch keeps them. For those with it: make setup TORCH_FROM=
+TORCH_FROM ?= $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--index https://download.pytorch.org/whl/cpu)
 STACK := $(BIN)/python scripts/stack/main.py
 
 TEXT ?= Welcome in. Take your time, and tell me what the evening is for.
@@ -54,8 +58,8 @@ token: $(READY) ## A person's token for this stack: ROLE=viewer|editor|admin TEN
 
 ##@ Work on it
 
-.PHONY: setup check fix test template requirements bench bench-router soak sample-report
-setup: $(READY) ## Make .venv with everything but torch
+.PHONY: setup check fix test template requirements bench bench-engines bench-router soak sample-report
+setup: $(READY) ## Make .venv with everything
 	@echo "ready: $(BIN)"
 check: $(READY) ## Format, lint and types
 	@$(BIN)/ruff format --check --quiet . || { echo "make fix formats"; exit 1; }
@@ -74,6 +78,8 @@ bench-router: $(READY) ## What routing costs, beside LiteLLM's proxy; ROUNDS= (5
 	@PYTHONPATH=scripts/stack:scripts:tests $(BIN)/python scripts/bench_router.py --rounds $(or $(ROUNDS),500)
 soak: $(READY) ## 64 callers while providers come and go; SECONDS= (60)
 	@PYTHONPATH=scripts/stack:tests $(BIN)/python scripts/soak_router.py --seconds $(or $(SECONDS),60)
+bench-engines: $(READY) ## Engines against the packages they replace; ROUNDS= (2), MODEL=
+	@$(BIN)/python -W ignore scripts/bench_engines.py --rounds $(or $(ROUNDS),2) $(if $(MODEL),--only "$(MODEL)")
 sample-report: $(READY) ## Measure the sample report on known defects (docs/sample-quality.md)
 	@PYTHONPATH=scripts $(BIN)/python scripts/sample_report.py
 requirements: $(READY) ## Write the requirements files anew from uv.lock and the .in files
@@ -82,7 +88,6 @@ requirements: $(READY) ## Write the requirements files anew from uv.lock and the
 ##@ Voices
 
 TRAINING := .local/training
-TORCH := torch==2.13.0
 
 .PHONY: fetch voice voice-report
 fetch: $(READY) ## Fetch a real Piper voice, VOICE= (or VOICE=all); without it, the catalogue
@@ -92,11 +97,10 @@ voice: $(TRAINING)/.ready ## Train, export, judge and describe the shipped voice
 voice-report: $(TRAINING)/.ready ## Judge the shipped voice again, against what it was trained on
 	@PYTHONPATH=scripts/train_voice $(TRAINING)/bin/python scripts/train_voice/judge.py --out .local/train_voice
 
-# uv does not read pip's own setting for local wheels.
 $(TRAINING)/.ready: $(READY)
 	@echo "installing torch and what training needs ..."
 	@VIRTUAL_ENV= UV_PROJECT_ENVIRONMENT="$(TRAINING)" "$(BIN)/uv" sync --frozen --inexact --quiet --only-group training --no-install-project --python "$(BIN)/python"
-	@"$(BIN)/uv" pip install --quiet --python "$(TRAINING)/bin/python" $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)") "$(TORCH)"
+	@"$(BIN)/uv" pip install --quiet --python "$(TRAINING)/bin/python" $(TORCH_FROM) "$(TORCH)"
 	@touch "$@"
 
 ##@ This page
@@ -119,10 +123,13 @@ $(VENV)/.uv-$(UV_VERSION):
 	  echo "uv could not be fetched. Is the package index (PyPI) within reach? A mirror: PIP_INDEX_URL=... make setup"; exit 1; }
 	@rm -f "$(VENV)"/.uv-* && touch "$@"
 
-# Inexact: what was put beside, such as torch for training, stays.
+# Inexact: what is put beside stays. torch comes without asking: what it needs stands in uv.lock.
 $(READY): uv.lock pyproject.toml $(VENV)/.uv-$(UV_VERSION)
 	@echo "installing the packages of uv.lock ..."
 	@VIRTUAL_ENV= UV_PROJECT_ENVIRONMENT="$(VENV)" "$(BIN)/uv" sync --frozen --inexact --quiet --python "$(BIN)/python" || { \
 	  echo "The packages could not be installed. Is the package index (PyPI) within reach? A mirror: UV_INDEX_URL=... make setup"; \
 	  echo "A package without a wheel for this system names itself above."; exit 1; }
+	@echo "installing torch ..."
+	@"$(BIN)/uv" pip install --quiet --no-deps --python "$(BIN)/python" $(TORCH_FROM) "$(TORCH)" || { \
+	  echo "torch could not be installed. From elsewhere: PIP_FIND_LINKS=<folder of wheels> make setup"; exit 1; }
 	@touch "$@"

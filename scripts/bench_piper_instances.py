@@ -32,6 +32,7 @@ import piper
 
 from voice_serving.engine import SynthesisInput
 from voice_serving.engines.piper import PiperEngine
+from voice_serving.metrics import ServingMetrics
 from voice_serving.params import Parameters
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def instances_table(model: Path, language: str, seconds: float, callers: int) ->
         for instances, threads in shares:
             engine = PiperEngine()
             settings = {"instances": str(instances), "threads": str(threads)}
-            engine.load(Parameters("bench", settings, {}), version)
+            engine.load(Parameters("bench", settings, {}), version, ServingMetrics(None, "bench"))
             engine.warm_up()
             engines.append(engine)
     alone = [Load() for _ in shares]

@@ -1,7 +1,7 @@
-"""Writes every requirements file: from uv.lock what is deployed, from `.in` files the tools.
+"""Writes every requirements file: from uv.lock what is deployed, from `.in` files the rest.
 
-`--check` writes nothing and fails on a file that is not what it should be (of uv.lock's exports
-only: the tools' own pins would need the package index).
+The rest is the tools, and torch for a GPU host. `--check` writes nothing and fails on a file that
+is not what it should be (of uv.lock's exports only: the others would need the package index).
 """
 
 from __future__ import annotations
@@ -9,20 +9,33 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "stack"))
 
 from layout import ROOT
 from tools import find_uv
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 # What runs where torch never goes, and what runs where nothing else goes.
 EXPORTS: Final = {
     "functions/requirements.txt": ["--no-default-groups"],
     "triton/requirements/piper.txt": ["--only-group", "serving"],
+    "triton/requirements/xtts_v2.txt": ["--only-group", "xtts_v2"],
+    "triton/requirements/styletts2.txt": ["--only-group", "styletts2"],
 }
 _TOOLS: Final = ROOT / "infrastructure" / "requirements"
-_OLDEST_PYTHON: Final = "3.11"
+_TOOL_OPTIONS: Final = ("--universal", "--python-version", "3.11")
+_IMAGE: Final = ROOT / "triton" / "requirements"
+# The Python and the system of triton/Dockerfile; what both files name is the same version.
+_IMAGE_OPTIONS: Final = (
+    *("--python-version", "3.12"),
+    *("--python-platform", "x86_64-manylinux_2_28"),
+    *("--constraint", "xtts_v2.txt"),
+    "--generate-hashes",
+)
 
 
 def export(path: str) -> str:
@@ -57,17 +70,21 @@ def main() -> int:
         (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
         (ROOT / path).write_text(export(path), encoding="utf-8")
         print(path)
-    for source in sorted(_TOOLS.glob("*.in")):
-        target = source.with_suffix(".txt")
-        options = ["--universal", "--python-version", _OLDEST_PYTHON, "--no-annotate", "--quiet"]
-        told = ["--custom-compile-command", "make requirements"]
-        subprocess.run(
-            [find_uv() or "uv", "pip", "compile", source.name, *options, *told, "-o", target.name],
-            cwd=_TOOLS,
-            check=True,
-        )
-        print(target.relative_to(ROOT))
+    for folder, options in ((_TOOLS, _TOOL_OPTIONS), (_IMAGE, _IMAGE_OPTIONS)):
+        for source in sorted(folder.glob("*.in")):
+            print(_compile(source, options).relative_to(ROOT))
     return 0
+
+
+def _compile(source: Path, options: Sequence[str]) -> Path:
+    target = source.with_suffix(".txt")
+    plain = ["--no-annotate", "--quiet", "--custom-compile-command", "make requirements"]
+    subprocess.run(
+        [find_uv() or "uv", "pip", "compile", source.name, *options, *plain, "-o", target.name],
+        cwd=source.parent,
+        check=True,
+    )
+    return target
 
 
 if __name__ == "__main__":

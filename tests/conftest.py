@@ -93,3 +93,17 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def tiny_xtts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small random checkpoint of XTTS v2, in the official format."""
+    import torch
+
+    from random_xtts import TINY, write_xtts
+
+    # For networks this small a second thread costs more than it brings.
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("xtts") / "checkpoint"
+    write_xtts(folder, TINY)
+    return folder

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from voice_gateway.domain.listing import PersonalityFilter
     from voice_gateway.domain.personality import Personality
     from voice_gateway.domain.receipt import Attempt, Receipt
-    from voice_gateway.domain.samples.sample import StoredObject, VoiceSample
+    from voice_gateway.domain.samples.sample import PreparedWindow, StoredObject, VoiceSample
     from voice_gateway.domain.samples.signal import DecodedSample
     from voice_gateway.domain.samples.upload import UploadForm
     from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk, SpeechRequest
@@ -77,6 +77,19 @@ class VoiceCatalogue(Protocol):
 
         Raises:
             ProviderError: It could not be asked, and why.
+        """
+        ...
+
+
+class SampleWindows(Protocol):
+    """Where the stretches lie that providers clone from."""
+
+    def fetch(self, window: PreparedWindow) -> bytes:
+        """Reads the WAV.
+
+        Raises:
+            NotFoundError: It is gone.
+            StorageUnavailableError: The store did not answer.
         """
         ...
 

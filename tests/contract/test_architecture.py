@@ -75,6 +75,8 @@ HEAVY: Final = {
     "transformers",
     "tritonclient",
 }
+NETWORK: Final = "network"
+"""An engine's room of this name is imported inside `load`, and made of torch."""
 FOLDERS_NOT_PACKAGES: Final = ("functions", "model_repository", "scripts", "tests", "triton")
 
 
@@ -196,7 +198,8 @@ class TestNothingAtImport:
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
         loaded = set(json.loads(done.stdout.splitlines()[-1]))
-        assert loaded & HEAVY == set()
+        allowed = {"torch", "transformers"} if NETWORK in module.split(".") else set()
+        assert loaded & HEAVY <= allowed
         assert list(tmp_path.iterdir()) == []
 
 

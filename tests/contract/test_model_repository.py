@@ -13,7 +13,7 @@ from tritonclient.grpc import model_config_pb2
 
 from voice_serving.catalogue import read_catalogue
 from voice_serving.model import SpeechModel
-from voice_serving.tensors import INPUTS, OUTPUTS, TensorSpec
+from voice_serving.tensors import CLONING, INPUTS, OUTPUTS, TO_SPEAK, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,17 @@ def specs(tensors: Sequence[model_config_pb2.ModelInput]) -> set[TensorSpec]:
     }
 
 
+def entry_of(model: Path) -> type[SpeechModel]:
+    path = model / "1/model.py"
+    spec = importlib.util.spec_from_file_location(f"{model.name}_model", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    entry: type[SpeechModel] = module.TritonPythonModel
+    return entry
+
+
 @pytest.fixture(scope="module")
 def catalogue() -> Catalogue:
     return read_catalogue(REPOSITORY / "piper/voices.json")
@@ -55,13 +66,16 @@ def test_configuration_declares_the_common_tensors(model):
     config = config_of(model)
     assert config.name == model.name
     assert config.backend == "python"
-    assert specs(config.input) >= set(INPUTS)
     assert specs(config.output) == set(OUTPUTS)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda path: path.name)
-def test_what_a_model_takes_beyond_the_common_tensors_is_optional(model):
-    assert all(spec.optional for spec in specs(config_of(model).input) - set(INPUTS))
+def test_a_model_takes_what_its_engine_honours_and_nothing_else(model):
+    honoured = entry_of(model).engine_class.honours
+    assert honoured <= {spec.name for spec in INPUTS} - TO_SPEAK
+    wanted = {spec for spec in INPUTS if spec.name in honoured | TO_SPEAK}
+    assert specs(config_of(model).input) == wanted
+    assert not honoured & CLONING or honoured >= CLONING
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda path: path.name)
@@ -76,12 +90,7 @@ def test_models_stream_and_batch_inside(model):
 @pytest.mark.parametrize("model", MODELS, ids=lambda path: path.name)
 def test_the_entry_point_only_names_its_engine(model):
     path = model / "1/model.py"
-    spec = importlib.util.spec_from_file_location(f"{model.name}_model", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    entry = module.TritonPythonModel
+    entry = entry_of(model)
     assert issubclass(entry, SpeechModel)
     assert [name for name in vars(entry) if not name.startswith("_")] == ["engine_class"]
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 15

@@ -6,22 +6,34 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
+from fakes.windows import FakeSampleWindows, FakeWindow
 from voice_gateway.domain.chain import PROVIDER_NAMES
 from voice_gateway.domain.limits import MAX_SENTENCE_CHARACTERS, MAX_TEXT_CHARACTERS
 from voice_gateway.domain.speech import SpeechRequest
 from voice_gateway.domain.text import split_sentences
+from voice_gateway.providers import xtts_v2
 from voice_gateway.providers.piper import LANGUAGES, piper_on_triton
 from voice_gateway.providers.triton import ERROR_REASONS
+from voice_gateway.providers.xtts_v2 import xtts_v2_on_triton
 from voice_serving import tensors
 from voice_serving.engine import MAX_SENTENCE_CHARACTERS as SERVED_CHARACTERS
 from voice_serving.engine import MAX_SENTENCES
+from voice_serving.engines.xtts_v2 import XttsEngine
+from voice_serving.engines.xtts_v2.languages import LONGEST
 from voice_serving.errors import ErrorCode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tritonclient.grpc import InferInput
 
+    from voice_gateway.providers.triton import TritonProvider
+    from voice_serving.engine import SpeechEngine
+
 CATALOGUE = Path(__file__).parents[2] / "model_repository/piper/voices.json"
-_DATA_TYPES = {"BYTES": "TYPE_STRING", "FP32": "TYPE_FP32"}
+_DATA_TYPES = {"BYTES": "TYPE_STRING", "FP32": "TYPE_FP32", "INT32": "TYPE_INT32"}
 
 
 def sent(**more: object) -> dict[str, InferInput]:
@@ -39,11 +51,36 @@ def test_only_known_tensors_are_sent_and_every_required_one() -> None:
     specs = {spec.name: spec for spec in tensors.INPUTS}
     inputs = sent(voices={"piper": "budtender/marcel"})
     assert set(inputs) <= set(specs)
-    assert set(inputs) >= {spec.name for spec in tensors.INPUTS if not spec.optional}
+    assert set(inputs) >= tensors.TO_SPEAK
     for name, tensor in inputs.items():
         assert _DATA_TYPES[tensor.datatype()] == specs[name].data_type
         dims = specs[name].dims
         assert dims == (-1,) or tuple(tensor.shape()) == dims
+
+
+@pytest.mark.parametrize(
+    ("make", "engine"),
+    [(xtts_v2_on_triton, XttsEngine)],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_model_that_clones_is_sent_nothing_it_does_not_honour(
+    make: Callable[..., TritonProvider], engine: type[SpeechEngine]
+) -> None:
+    provider = make("localhost:1", tls=False, samples=FakeSampleWindows())
+    window = FakeWindow("a" * 64)
+    request = SpeechRequest(
+        sentences=("Hi.",), language="en", chain=(), windows={provider.name: window}
+    )
+    specs = {spec.name: spec for spec in tensors.INPUTS}
+    sent = {tensor.name(): tensor for tensor in provider._call(request, b"wav")["inputs"]}
+    assert set(sent) <= tensors.TO_SPEAK | engine.honours
+    assert set(sent) >= {"sample_ids", "samples"}
+    for name, tensor in sent.items():
+        assert _DATA_TYPES[tensor.datatype()] == specs[name].data_type
+
+
+def test_the_gateway_knows_the_languages_of_xtts() -> None:
+    assert set(LONGEST) == xtts_v2.LANGUAGES
 
 
 def test_a_pinned_voice_is_sent_as_voice_and_speaker() -> None:

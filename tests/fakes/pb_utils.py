@@ -124,13 +124,18 @@ class FakeSender:
 class FakeRequest:
     """One request; its tensors are gone once `execute` has returned."""
 
-    def __init__(self, **inputs: Any) -> None:
+    def __init__(self, *, microseconds: int = 0, **inputs: Any) -> None:
         self.sender = FakeSender()
+        self._microseconds = microseconds
         self._inputs = {name: _array(value) for name, value in inputs.items() if value is not None}
         self.released = False
 
     def get_response_sender(self) -> FakeSender:
         return self.sender
+
+    def timeout(self) -> int:
+        assert not self.released, "the request's memory is gone"
+        return self._microseconds
 
     def input(self, name: str) -> FakeTensor | None:
         assert not self.released, "the request's memory is gone"
@@ -149,6 +154,10 @@ class FakeMetric:
     def increment(self, value: float) -> None:
         with self._alone():
             self.value += value
+
+    def set(self, value: float) -> None:
+        with self._alone():
+            self.value = value
 
     def observe(self, value: float) -> None:
         with self._alone():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import queue
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from voice_serving.engine import SynthesisInput
+    from voice_serving.metrics import ServingMetrics
     from voice_serving.params import Parameters
 
 SAMPLE_RATE: Final = 16000
@@ -37,6 +38,8 @@ REFUSE: Final = "refuse"
 class ScriptedEngine:
     """Speaks every sentence as one sample whose value is the sentence's length."""
 
+    honours: ClassVar[frozenset[str]] = frozenset()
+
     def __init__(self, concurrency: int = 1) -> None:
         self._concurrency = concurrency
         self._released = threading.Semaphore(0)
@@ -50,8 +53,11 @@ class ScriptedEngine:
     def concurrency(self) -> int:
         return self._concurrency
 
-    def load(self, parameters: Parameters, model_directory: Path) -> None:
+    def load(self, parameters: Parameters, model_directory: Path, metrics: ServingMetrics) -> None:
         self.calls.append("load")
+
+    def forget(self, sample_ids: tuple[str, ...]) -> None:
+        self.calls.append(f"forget {len(sample_ids)}")
 
     def warm_up(self) -> None:
         self.calls.append("warm_up")

@@ -5,24 +5,18 @@ The voices are the tiny ones: what is tested is the road, and their tones tell w
 
 from __future__ import annotations
 
-import queue
-import re
 import shutil
-import socket
 import threading
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import httpx
 import numpy as np
 import pytest
-import tritonclient.grpc as grpc_client
 from tritonclient.utils import InferenceServerException
 
 from fakes.tiny_piper import build_voice
-from tritonserver import HOST, Ports, Server, install, running
+from fakes.triton_caller import Caller, free_ports, metric, wait_until_idle
+from tritonserver import Server, install, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,84 +29,6 @@ PATIENCE_SECONDS = 20.0
 SECRET = "a word that no log may have"
 LONG = ["Wait."] * 10
 """Spoken by the voice `slow`, some tenths of a second of work."""
-
-
-@dataclass
-class Chunk:
-    samples: np.ndarray[Any, Any]
-    sample_rate: int
-    sentence: int
-    last: bool
-    voice: str
-    final: bool
-
-
-class Caller:
-    """One customer with a connection of its own."""
-
-    def __init__(self, url: str) -> None:
-        self._client = grpc_client.InferenceServerClient(url)
-        self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._client.start_stream(lambda result, error: self._answers.put(error or result))
-        self._unanswered = 0
-
-    def ask(self, *sentences: str, **inputs: Any) -> Caller:
-        values = {"sentences": list(sentences), "language": "en", **inputs}
-        tensors = [_tensor(name, value) for name, value in values.items() if value is not None]
-        self._client.async_stream_infer("piper", tensors)
-        self._unanswered += 1
-        return self
-
-    def next(self) -> Chunk:
-        """The next chunk; an error is raised."""
-        answer = self._answers.get(timeout=PATIENCE_SECONDS)
-        if isinstance(answer, Exception):
-            self._unanswered -= 1
-            raise answer
-        parameters = answer.get_response().parameters
-        final = parameters["triton_final_response"].bool_param
-        self._unanswered -= final
-        return Chunk(
-            samples=answer.as_numpy("audio"),
-            sample_rate=int(answer.as_numpy("sample_rate")[0]),
-            sentence=int(answer.as_numpy("sentence")[0]),
-            last=bool(answer.as_numpy("last")[0]),
-            voice=answer.as_numpy("voice")[0].decode(),
-            final=final,
-        )
-
-    def hear(self) -> list[Chunk]:
-        """All chunks up to the final one."""
-        chunks = [self.next()]
-        while not chunks[-1].final:
-            chunks.append(self.next())
-        return chunks
-
-    @property
-    def waiting(self) -> int:
-        """Answers that have come and were not taken yet."""
-        return self._answers.qsize()
-
-    def hang_up(self) -> None:
-        # A stream that has had its last answer is ended, not cancelled: this Triton may leak the
-        # model when both meet, and then takes all its time to stop.
-        self._client.stop_stream(cancel_requests=self._unanswered > 0)
-
-    def close(self) -> None:
-        self.hang_up()
-        self._client.close()
-
-
-def _tensor(name: str, value: Any) -> grpc_client.InferInput:
-    if isinstance(value, float):
-        array, kind = np.array([value], np.float32), "FP32"
-    else:
-        texts = [value] if isinstance(value, str | bytes) else value
-        encoded = [text.encode() if isinstance(text, str) else text for text in texts]
-        array, kind = np.array(encoded, np.object_), "BYTES"
-    tensor = grpc_client.InferInput(name, array.shape, kind)
-    tensor.set_data_from_numpy(array)
-    return tensor
 
 
 @pytest.fixture(scope="session")
@@ -134,7 +50,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         source=ROOT / "triton/src",
         run_dir=folder / "run",
         models=("piper",),
-        ports=_free_ports(),
+        ports=free_ports(),
         variables={
             "PIPER_STREAMS": str(STREAMS),
             "PIPER_MAX_PENDING": str(PENDING),
@@ -153,45 +69,13 @@ def call(server: Server) -> Iterator[Callable[[], Caller]]:
     callers: list[Caller] = []
 
     def called() -> Caller:
-        callers.append(Caller(server.grpc_url))
+        callers.append(Caller(server.grpc_url, "piper"))
         return callers[-1]
 
     yield called
     for caller in callers:
         caller.close()
-    _wait_until_idle(server)
-
-
-def _free_ports() -> Ports:
-    with contextmanager(_three_sockets)() as (http, grpc, metrics):
-        return Ports(http=http, grpc=grpc, metrics=metrics)
-
-
-def _three_sockets() -> Iterator[tuple[int, ...]]:
-    with (
-        closing(socket.socket()) as a,
-        closing(socket.socket()) as b,
-        closing(socket.socket()) as c,
-    ):
-        for one in (a, b, c):
-            one.bind((HOST, 0))
-        yield tuple(one.getsockname()[1] for one in (a, b, c))
-
-
-def _metric(server: Server, name: str) -> float:
-    text = httpx.get(f"http://{HOST}:{server.ports.metrics}/metrics").text
-    found = re.search(rf'^{name}{{model="piper"}} (\S+)$', text, re.MULTILINE)
-    assert found is not None, name
-    return float(found[1])
-
-
-def _wait_until_idle(server: Server) -> None:
-    again = threading.Event()
-    for _ in range(1000):
-        if _metric(server, "voice_in_flight") == 0:
-            return
-        again.wait(0.02)
-    raise AssertionError("requests never ended")
+    wait_until_idle(server)
 
 
 def test_speaks_sentence_by_sentence(call):
@@ -230,12 +114,12 @@ def test_a_newcomer_is_heard_before_the_tail_of_a_long_text(call):
 
 
 def test_too_many_are_told_to_come_back_and_the_others_are_served(server, call):
-    rejected = _metric(server, "voice_rejected_total")
+    rejected = metric(server, "voice_rejected_total")
     admitted = [call().ask(*LONG, voice="slow") for _ in range(STREAMS + PENDING)]
     _wait_for_in_flight(server, STREAMS + PENDING)
     with pytest.raises(InferenceServerException, match=r"^overloaded: .*retry in \d+ ms"):
         call().ask("Hello.").next()
-    assert _metric(server, "voice_rejected_total") == rejected + 1
+    assert metric(server, "voice_rejected_total") == rejected + 1
     for caller in admitted:
         assert len(caller.hear()) == len(LONG)
     assert call().ask("Hello.").hear()[-1].final
@@ -244,7 +128,7 @@ def test_too_many_are_told_to_come_back_and_the_others_are_served(server, call):
 def _wait_for_in_flight(server: Server, count: int) -> None:
     again = threading.Event()
     for _ in range(1000):
-        if _metric(server, "voice_in_flight") >= count:
+        if metric(server, "voice_in_flight") >= count:
             return
         again.wait(0.02)
     raise AssertionError("requests never arrived")
@@ -295,7 +179,7 @@ def test_empty_strings_count_as_absent(call):
 
 def test_first_audio_is_measured(server, call):
     call().ask("Hello.").hear()
-    assert _metric(server, "voice_first_audio_ms_count") > 0
+    assert metric(server, "voice_first_audio_ms_count") > 0
 
 
 # The last one, and the only one that cancels: once in a few hundred times Triton 2.51 itself loses
@@ -304,6 +188,6 @@ def test_hanging_up_in_the_middle_frees_the_place(server, call):
     caller = call().ask(*LONG * 40, voice="slow")
     caller.next()
     caller.hang_up()
-    _wait_until_idle(server)
+    wait_until_idle(server)
     assert caller.waiting < len(LONG) * 40 - 1
     assert call().ask("Hello.").hear()[-1].final

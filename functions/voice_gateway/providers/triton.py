@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from voice_gateway.domain.errors import FailureReason, ProviderError
+from voice_gateway.domain.errors import (
+    FailureReason,
+    NotFoundError,
+    ProviderError,
+    StorageUnavailableError,
+)
 from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from tritonclient.grpc import InferInput, InferResult
     from tritonclient.grpc.aio import InferenceServerClient
 
     from voice_gateway.domain.speech import SpeechRequest
+    from voice_gateway.ports import SampleWindows
 
 # gRPC waits up to two minutes before it looks for a lost server again, and every request in between
 # would go to a fallback although Triton is back.
@@ -31,11 +38,14 @@ _CHANNEL_OPTIONS: Final = (
 )
 
 _NOT_INSTALLED: Final = "voice_not_installed"
+_SAMPLE_UNKNOWN: Final = "sample_unknown"
 ERROR_REASONS: Final[Mapping[str, FailureReason]] = {
     "invalid_input": FailureReason.REJECTED,
     _NOT_INSTALLED: FailureReason.UNAVAILABLE,
+    _SAMPLE_UNKNOWN: FailureReason.UNAVAILABLE,
     "overloaded": FailureReason.UNAVAILABLE,
     "cancelled": FailureReason.UNAVAILABLE,
+    "deadline": FailureReason.TIMEOUT,
     "internal": FailureReason.UNAVAILABLE,
 }
 """The serving side's error codes: a stream carries `code: sentence`, and no status."""
@@ -55,6 +65,8 @@ class TritonProvider:
         url: str,
         tls: bool,
         capabilities: ProviderCapabilities,
+        samples: SampleWindows | None = None,
+        settings: Callable[[SpeechRequest], Mapping[str, float]] = lambda request: {},
     ) -> None:
         """Names the model; opens nothing.
 
@@ -64,12 +76,16 @@ class TritonProvider:
             url: `host:port` of Triton's gRPC endpoint.
             tls: Whether that endpoint speaks TLS.
             capabilities: What the model can do.
+            samples: Where a model that clones gets what it has not heard yet.
+            settings: Inputs of this model's own, by the tensors' names.
         """
         self._name = name
         self._model = model
         self._url = url
         self._tls = tls
         self._capabilities = capabilities
+        self._samples = samples
+        self._settings = settings
         self._client: InferenceServerClient | None = None
 
     @property
@@ -101,16 +117,29 @@ class TritonProvider:
     async def synthesize(self, request: SpeechRequest) -> AsyncGenerator[SpeechChunk]:
         """Speaks the sentences in one stream; closing the generator cancels it on the server.
 
+        A voice's sample is named, and sent only when the model does not know it.
+
         Raises:
             ProviderError: `rejected` for input that the model refuses, else `unavailable`.
         """
+        try:
+            async with aclosing(self._stream(self._call(request))) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except _SampleUnknownError:
+            call = self._call(request, await self._sample(request))
+            async with aclosing(self._stream(call)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    async def _stream(self, call: dict[str, Any]) -> AsyncGenerator[SpeechChunk]:
         import grpc
 
-        stream = self._connect().stream_infer(_once(self._call(request)))
+        stream = self._connect().stream_infer(_once(call))
         try:
             async for result, error in stream:
                 if error is not None:
-                    raise self._failure(str(error.message()))
+                    raise self._failure(str(error.message()), sent="samples" in _names(call))
                 if (chunk := self._chunk(result)) is not None:
                     yield chunk
         except grpc.RpcError as error:
@@ -139,7 +168,17 @@ class TritonProvider:
             )
         return self._client
 
-    def _call(self, request: SpeechRequest) -> dict[str, Any]:
+    async def _sample(self, request: SpeechRequest) -> bytes:
+        assert self._samples is not None
+        try:
+            # Blocking: boto3 knows nothing else.
+            return await asyncio.to_thread(self._samples.fetch, request.windows[self._name])
+        except (NotFoundError, StorageUnavailableError) as error:
+            raise ProviderError(
+                self._name, FailureReason.UNAVAILABLE, "the voice's sample could not be read"
+            ) from error
+
+    def _call(self, request: SpeechRequest, sample: bytes | None = None) -> dict[str, Any]:
         strings: dict[str, list[str]] = {
             "sentences": list(request.sentences),
             "language": [request.language],
@@ -150,7 +189,13 @@ class TritonProvider:
             if speaker:
                 strings["speaker"] = [speaker]
         inputs = [string_tensor(name, values) for name, values in strings.items()]
-        inputs.append(_float_tensor("speed", request.speed))
+        inputs.append(_number_tensor("speed", request.speed))
+        if self._samples is not None and (window := request.windows.get(self._name)) is not None:
+            inputs.append(string_tensor("sample_ids", [window.content_hash]))
+            if sample is not None:
+                inputs.append(_bytes_tensor("samples", [sample]))
+        for name, value in self._settings(request).items():
+            inputs.append(_number_tensor(name, value))
         return {"model_name": self._model, "inputs": inputs}
 
     def _chunk(self, result: InferResult) -> SpeechChunk | None:
@@ -166,8 +211,10 @@ class TritonProvider:
             voice=result.as_numpy("voice")[0].decode(),
         )
 
-    def _failure(self, message: str) -> ProviderError:
+    def _failure(self, message: str, *, sent: bool) -> ProviderError | _SampleUnknownError:
         code, separator, detail = message.partition(": ")
+        if code == _SAMPLE_UNKNOWN and self._samples is not None and not sent:
+            return _SampleUnknownError()
         reason = ERROR_REASONS.get(code)
         if reason is None or not separator:
             # Triton's own words may quote the request: only their kind is passed on.
@@ -177,22 +224,35 @@ class TritonProvider:
         return ProviderError(self._name, reason, detail, of_request=code == _NOT_INSTALLED)
 
 
+class _SampleUnknownError(Exception):
+    """The model has not heard the voice yet."""
+
+
+def _names(call: dict[str, Any]) -> set[str]:
+    return {tensor.name() for tensor in call["inputs"]}
+
+
 async def _once(call: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
     yield call
 
 
 def string_tensor(name: str, values: list[str]) -> InferInput:
     """Makes a tensor of texts, shape [n]."""
+    return _bytes_tensor(name, [value.encode() for value in values])
+
+
+def _bytes_tensor(name: str, values: list[bytes]) -> InferInput:
     from tritonclient.grpc import InferInput
 
     tensor = InferInput(name, [len(values)], "BYTES")
-    tensor.set_data_from_numpy(np.array([v.encode() for v in values], dtype=np.object_))
+    tensor.set_data_from_numpy(np.array(values, dtype=np.object_))
     return tensor
 
 
-def _float_tensor(name: str, value: float) -> InferInput:
+def _number_tensor(name: str, value: float) -> InferInput:
     from tritonclient.grpc import InferInput
 
-    tensor = InferInput(name, [1], "FP32")
-    tensor.set_data_from_numpy(np.array([value], dtype=np.float32))
+    kind, dtype = ("INT32", np.int32) if isinstance(value, int) else ("FP32", np.float32)
+    tensor = InferInput(name, [1], kind)
+    tensor.set_data_from_numpy(np.array([value], dtype=dtype))
     return tensor

@@ -9,6 +9,7 @@ import pytest
 
 from fakes.tiny_piper import build_voice
 from voice_serving.engines.piper import PiperEngine
+from voice_serving.metrics import ServingMetrics
 from voice_serving.params import Parameters
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def make_engine(repository: Path) -> Iterator[Callable[..., PiperEngine]]:
 
     def make(directory: Path = repository, **parameters: str) -> PiperEngine:
         engine = PiperEngine()
-        engine.load(Parameters("piper", parameters, {}), directory)
+        engine.load(Parameters("piper", parameters, {}), directory, ServingMetrics(None, "piper"))
         engines.append(engine)
         return engine
 

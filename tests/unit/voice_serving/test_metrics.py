@@ -55,6 +55,11 @@ def test_the_names_are_those_of_the_dashboards():
         "voice_queue_ms",
         "voice_in_flight",
         "voice_rejected_total",
+        "voice_real_time_factor",
+        "voice_batch_size",
+        "voice_slots",
+        "voice_conditioning_hits_total",
+        "voice_conditioning_misses_total",
     }
 
 

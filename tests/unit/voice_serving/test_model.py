@@ -221,6 +221,22 @@ def test_cancelled_in_the_middle_stops_and_frees_the_worker(start):
         ({"speed": float("nan")}, "speed"),
         ({"speed": float("inf")}, "speed"),
         ({"speed": 0.0}, "speed"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"top_k": 0}, "top_k"),
+        ({"top_p": 1.01}, "top_p"),
+        ({"repetition_penalty": 0.5}, "repetition_penalty"),
+        ({"length_penalty": float("inf")}, "length_penalty"),
+        ({"seed": -1}, "seed"),
+        ({"alpha": -0.1}, "alpha"),
+        ({"beta": 1.1}, "beta"),
+        ({"diffusion_steps": 51}, "diffusion_steps"),
+        ({"embedding_scale": 11.0}, "embedding_scale"),
+        ({"sample_ids": ["../../etc/passwd"]}, "sample_ids[0]"),
+        ({"sample_ids": ["a" * 64] * 4}, "sample_ids"),
+        ({"sample_ids": ["a" * 64], "samples": [b"x", b"y"]}, "samples"),
+        ({"sample_ids": ["a" * 64], "samples": [bytes(9 << 20)]}, "samples[0]"),
+        ({"operation": "sing"}, "operation"),
+        ({"operation": "forget"}, "sample_ids"),
         ({"length_scale": 11.0}, "length_scale"),
         ({"noise_scale": -0.1}, "noise_scale"),
         ({"noise_w": float("nan")}, "noise_w"),
@@ -342,3 +358,32 @@ def test_the_environment_overrides_the_configuration(start, monkeypatch):
     ones = [request(f"{number} {HOLD}") for number in range(3)]
     execute(model, *ones)
     assert error_of(ones[2]).message().startswith("overloaded: ")
+
+
+def test_what_is_to_be_forgotten_is_forgotten_at_once_even_when_all_is_full(start):
+    engine = ScriptedEngine()
+    model, _ = start(engine, max_pending="1")
+    execute(model, *(request(f"{number} {HOLD}") for number in range(2)))
+    engine.wait_until_held()
+    one = request(operation="forget", sample_ids=["a" * 64, "b" * 64])
+    execute(model, one)
+    assert one.sender.wait_for_end().sent == [None]
+    assert "forget 2" in engine.calls
+
+
+def test_a_request_ends_when_its_time_is_over(start):
+    engine = ScriptedEngine()
+    model, _ = start(engine)
+    engine.release()
+    late = request(HOLD, microseconds=1)
+    execute(model, late)
+    error = error_of(late)
+    assert error.code() == FakeTritonError.UNAVAILABLE
+    assert error.message().startswith("deadline: ")
+
+
+def test_one_that_is_in_time_is_not_disturbed(start):
+    model, _ = start(ScriptedEngine())
+    one = request("a", microseconds=3_600_000_000)
+    execute(model, one)
+    assert spoken(one) == [(0, 1.0, True)]

@@ -6,6 +6,7 @@ idle. So the bound is kept here.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -33,6 +34,8 @@ class Job:
     reply: Reply
     admitted_at: float
     """`time.monotonic` seconds."""
+    deadline: float = math.inf
+    """`time.monotonic` seconds after which nobody wants the audio any more."""
 
 
 class JobQueue:

@@ -45,12 +45,18 @@ class BackendRequest(Protocol):
     def get_response_sender(self) -> ResponseSender:
         """The way back; outlives the request."""
 
+    def timeout(self) -> int:
+        """Microseconds that the caller allows for all of it; 0 for no bound."""
+
 
 class Metric(Protocol):
     """One time series."""
 
     def increment(self, value: float) -> None:
         """Adds to a counter or a gauge."""
+
+    def set(self, value: float) -> None:
+        """Replaces a gauge's value."""
 
     def observe(self, value: float) -> None:
         """Adds one observation to a histogram."""

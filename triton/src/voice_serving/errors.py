@@ -3,8 +3,10 @@
 SpeechServingError
 ├── InvalidInputError            invalid_input        the request itself is wrong
 ├── VoiceNotInstalledError       voice_not_installed  nobody here speaks it
+├── SampleUnknownError           sample_unknown       ask again, with the sample's bytes
 ├── OverloadedError              overloaded           full or closing: ask again later
 ├── CancelledError               cancelled            the caller has gone
+├── DeadlineError                deadline             the caller's time is over
 └── InternalError                internal             ours: the same request may work elsewhere
 
 A default gRPC stream keeps an error's message and drops its status, so the code leads the message:
@@ -22,8 +24,10 @@ class ErrorCode(StrEnum):
 
     INVALID_INPUT = "invalid_input"
     VOICE_NOT_INSTALLED = "voice_not_installed"
+    SAMPLE_UNKNOWN = "sample_unknown"
     OVERLOADED = "overloaded"
     CANCELLED = "cancelled"
+    DEADLINE = "deadline"
     INTERNAL = "internal"
 
 
@@ -66,6 +70,15 @@ class VoiceNotInstalledError(SpeechServingError):
     code = ErrorCode.VOICE_NOT_INSTALLED
 
 
+class SampleUnknownError(SpeechServingError):
+    """A sample was named that is not known here, and its bytes did not come along."""
+
+    code = ErrorCode.SAMPLE_UNKNOWN
+
+    def __init__(self) -> None:
+        super().__init__("a sample of the voice is not known here, send its bytes")
+
+
 class OverloadedError(SpeechServingError):
     """Nobody is free to speak now.
 
@@ -87,6 +100,15 @@ class CancelledError(SpeechServingError):
 
     def __init__(self) -> None:
         super().__init__("the caller cancelled the request")
+
+
+class DeadlineError(SpeechServingError):
+    """What the caller allowed for the whole request has passed."""
+
+    code = ErrorCode.DEADLINE
+
+    def __init__(self) -> None:
+        super().__init__("the request's time is over")
 
 
 class InternalError(SpeechServingError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import time
@@ -14,8 +15,10 @@ import numpy as np
 
 from voice_serving.admission import Job, JobQueue
 from voice_serving.backend import BackendLog, import_backend
+from voice_serving.engine import ForgetInput
 from voice_serving.errors import (
     CancelledError,
+    DeadlineError,
     InternalError,
     OverloadedError,
     SpeechServingError,
@@ -65,12 +68,13 @@ class SpeechModel:
         self._log = BackendLog(utils, name)
         self._codec = RequestCodec(utils)
         self._final_flag = utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
-        self._metrics = ServingMetrics(utils, name)
+        self._metrics = ServingMetrics(utils, name, args["model_version"])
         self._abandoned = threading.Event()
 
         started = time.monotonic()
         self._engine = self.engine_class()
-        self._engine.load(parameters, Path(args["model_repository"]) / args["model_version"])
+        folder = Path(args["model_repository"]) / args["model_version"]
+        self._engine.load(parameters, folder, self._metrics)
         self._engine.warm_up()
 
         workers = self._engine.concurrency
@@ -97,7 +101,7 @@ class SpeechModel:
             reply = Reply(request.get_response_sender(), self._codec, self._final_flag)
             try:
                 # Decoded here, since the request's tensors are gone once `execute` returns.
-                self._admit(Job(self._codec.decode(request), reply, time.monotonic()))
+                self._receive(self._codec.decode(request), reply, request.timeout())
             except SpeechServingError as error:
                 self._end_with(reply, error)
             except Exception as error:
@@ -117,6 +121,18 @@ class SpeechModel:
             worker.join()
         self._engine.close()
         self._log.info("closed")
+
+    def _receive(
+        self, request: SynthesisInput | ForgetInput, reply: Reply, microseconds: int
+    ) -> None:
+        if isinstance(request, ForgetInput):
+            # Never refused for want of a place: somebody's voice is to be gone.
+            self._engine.forget(request.sample_ids)
+            reply.end()
+            return
+        now = time.monotonic()
+        deadline = now + microseconds / 1e6 if microseconds else math.inf
+        self._admit(Job(request, reply, now, deadline))
 
     def _admit(self, job: Job) -> None:
         if not self._queue.offer(job):
@@ -144,7 +160,7 @@ class SpeechModel:
         try:
             self._speak(job)
         except CancelledError as error:
-            self._end_with(job.reply, _CLOSING if self._abandoned.is_set() else error)
+            self._end_with(job.reply, self._why_cancelled(job, error))
         except SpeechServingError as error:
             self._end_with(job.reply, error)
         except Exception as error:
@@ -156,19 +172,28 @@ class SpeechModel:
         self._metrics.queue_ms.observe(1000 * (time.monotonic() - job.admitted_at))
 
         def cancelled() -> bool:
-            return self._abandoned.is_set() or job.reply.cancelled()
+            late = time.monotonic() > job.deadline
+            return late or self._abandoned.is_set() or job.reply.cancelled()
 
         if cancelled():
             raise CancelledError
-        first = True
+        started = time.monotonic()
+        seconds = 0.0
         for chunk in self._engine.synthesize(job.request, cancelled):
             _check(chunk)
             job.reply.send(chunk, final=_ends(job.request, chunk))
-            if first:
-                first = False
+            if not seconds:
                 self._metrics.first_audio_ms.observe(1000 * (time.monotonic() - job.admitted_at))
+            seconds += chunk.samples.size / chunk.sample_rate
+        if seconds:
+            self._metrics.real_time_factor.observe((time.monotonic() - started) / seconds)
         if not job.reply.ended:
             raise InternalError("the engine stopped before the last sentence")
+
+    def _why_cancelled(self, job: Job, error: CancelledError) -> SpeechServingError:
+        if self._abandoned.is_set():
+            return _CLOSING
+        return DeadlineError() if time.monotonic() > job.deadline else error
 
     def _end_with(self, reply: Reply, error: SpeechServingError) -> None:
         try:

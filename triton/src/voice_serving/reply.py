@@ -36,6 +36,11 @@ class Reply:
         """Sends a chunk; a final one ends the reply."""
         self._send(self._codec.encode(chunk), final=final)
 
+    def end(self) -> None:
+        """Ends the reply without a word."""
+        self.ended = True
+        self._sender.send(flags=self._final_flag)
+
     def fail(self, error: SpeechServingError) -> None:
         """Ends the reply with an error, unless it has ended."""
         if not self.ended:

@@ -8,7 +8,7 @@ import os
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from voice_serving.metrics import ServingMetrics
     from voice_serving.params import Parameters
 
 _URGENT_SENTENCES: Final = 3
@@ -48,6 +49,10 @@ class PiperEngine:
     as loud as a shout, and loudness is set once for the whole voice further up.
     """
 
+    honours: ClassVar[frozenset[str]] = frozenset(
+        {"voice", "speaker", "speed", "length_scale", "noise_scale", "noise_w"}
+    )
+
     def __init__(self) -> None:
         self._settings: PiperSettings
         self._library: VoiceLibrary
@@ -64,7 +69,7 @@ class PiperEngine:
         """The voices on this machine."""
         return self._library.installed
 
-    def load(self, parameters: Parameters, model_directory: Path) -> None:
+    def load(self, parameters: Parameters, model_directory: Path, metrics: ServingMetrics) -> None:
         """Finds the voices; each is read into memory when it is first asked for.
 
         Raises:
@@ -159,6 +164,9 @@ class PiperEngine:
             gone.set()
             for future in ahead:
                 future.cancel()
+
+    def forget(self, sample_ids: tuple[str, ...]) -> None:
+        """Keeps nothing: its voices were trained, not cloned."""
 
     def close(self) -> None:
         """Forgets the voices."""

@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""Writes a random checkpoint in the official format: to try a model out without its weights.
+
+    python scripts/make_random_model.py xtts_v2 --dest .local/random/xtts_v2
+    python scripts/make_random_model.py xtts_v2 --size tiny --dest /somewhere
+
+It computes what the real one computes, in the same time, and sounds like nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "scripts" / "engines"), str(ROOT / "triton" / "src")]
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def _xtts_v2(folder: Path, size: str, seed: int) -> None:
+    from random_xtts import REAL, TINY, write_xtts
+
+    write_xtts(folder, {"real": REAL, "tiny": TINY}[size], seed)
+
+
+WRITERS: Final[dict[str, Callable[[Path, str, int], None]]] = {"xtts_v2": _xtts_v2}
+"""Model → what writes its files into a folder, in a size (`real`, `tiny`), by a seed."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Writes a random checkpoint.")
+    parser.add_argument("model", choices=sorted(WRITERS))
+    parser.add_argument("--size", choices=("real", "tiny"), default="real")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dest", type=Path, help="default: .local/random/<model>")
+    arguments = parser.parse_args(argv)
+    folder = arguments.dest or ROOT / ".local" / "random" / arguments.model
+    WRITERS[arguments.model](folder, arguments.size, arguments.seed)
+    print(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
