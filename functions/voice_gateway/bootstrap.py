@@ -127,7 +127,7 @@ def sample_care() -> SampleCare:
         conditioning=TritonConditioning(
             url=settings.triton_url,
             tls=settings.triton_tls,
-            models=[name for name in settings.cloning_models.split(",") if name],
+            models=settings.cloners,
         ),
         audio=RedisVoiceAudio(settings.redis_url, clock),
         personalities=personalities,
@@ -258,18 +258,27 @@ def audio_cache(redis_url: str) -> AudioCache:
 def provider_registry(settings: SpeechSettings) -> ProviderRegistry:
     """Every provider of this deployment, none of them built yet."""
     from voice_gateway.adapters.credentials import SecretCredentials
+    from voice_gateway.adapters.s3_sample_files import S3SampleFiles
     from voice_gateway.adapters.voice_shifter import StretchShifter
     from voice_gateway.providers.azure import AzureProvider
     from voice_gateway.providers.espeak import EspeakProvider
     from voice_gateway.providers.google import GoogleProvider
     from voice_gateway.providers.piper import piper_on_triton
     from voice_gateway.providers.registry import ProviderRegistry
+    from voice_gateway.providers.styletts2 import styletts2_on_triton
     from voice_gateway.providers.watson import WatsonProvider
+    from voice_gateway.providers.xtts_v2 import xtts_v2_on_triton
 
     factories: dict[str, Callable[[], SpeechProvider]] = {
         "piper": lambda: piper_on_triton(settings.triton_url, tls=settings.triton_tls),
         "espeak": EspeakProvider,
     }
+    cloners = {"styletts2": styletts2_on_triton, "xtts_v2": xtts_v2_on_triton}
+    for name in settings.cloners:
+        windows = S3SampleFiles(_s3(), settings.samples_bucket, SystemClock())
+        factories[name] = partial(
+            cloners[name], settings.triton_url, tls=settings.triton_tls, samples=windows
+        )
     # A vendor without credentials is not there; one with wrong ones is there, and fails.
     for name, provider, reference in (
         ("google", GoogleProvider, settings.google_credentials.get_secret_value()),

@@ -100,6 +100,25 @@ class AuthorizerSettings(FunctionSettings):
         return self
 
 
+class TritonSettings(BaseSettings):
+    """Of functions that reach the models on Triton."""
+
+    triton_url: str = Field(pattern=r"^[^/\s:]+:\d+$")
+    """`host:port` of Triton's gRPC endpoint."""
+    triton_tls: bool = False
+    cloning_models: str = Field(default="", pattern=r"^([a-z0-9_]+(,[a-z0-9_]+)*)?$")
+    """The models there that clone voices, with commas between: `xtts_v2,styletts2`.
+
+    They can be asked to speak, and are told to forget a voice that is purged: it is not purged
+    before all of them did.
+    """
+
+    @property
+    def cloners(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(filter(None, self.cloning_models.split(",")))
+
+
 class SamplesSettings(FunctionSettings, BrowserSettings):
     """Of the samples function."""
 
@@ -109,27 +128,20 @@ class SamplesSettings(FunctionSettings, BrowserSettings):
     """Where whoever looks after samples is told of one."""
 
 
-class SampleValidationSettings(FunctionSettings, RedisSettings):
+class SampleValidationSettings(FunctionSettings, RedisSettings, TritonSettings):
     """Of the function that looks after samples."""
 
     samples_bucket: str = Field(min_length=1)
     """Where voice samples lie."""
     sample_queue_url: str = Field(min_length=1)
     """Where the sweep puts the samples whose time has come."""
-    triton_url: str = Field(pattern=r"^[^/\s:]+:\d+$")
-    """`host:port` of Triton's gRPC endpoint."""
-    triton_tls: bool = False
-    cloning_models: str = Field(default="", pattern=r"^([a-z0-9_]+(,[a-z0-9_]+)*)?$")
-    """The Triton models that keep what they heard of a voice, with commas between: those are told
-    to forget a voice that is purged, and it is not purged before all of them did."""
 
 
-class SpeechSettings(FunctionSettings, BrowserSettings, RedisSettings):
+class SpeechSettings(FunctionSettings, BrowserSettings, RedisSettings, TritonSettings):
     """Of the speech function."""
 
-    triton_url: str = Field(pattern=r"^[^/\s:]+:\d+$")
-    """`host:port` of Triton's gRPC endpoint."""
-    triton_tls: bool = False
+    samples_bucket: str = Field(min_length=1)
+    """Where the voices lie that a model asks for."""
     google_credentials: SecretStr = SecretStr("")
     """ARN of the secret or parameter with Google's credentials; empty: Google is not configured.
 

@@ -30,7 +30,10 @@ OPEN_ROUTES: set[tuple[str, str]] = set()
 """Routes that anybody may call: none."""
 _SAMPLE_KEEPER = {"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"}
 RIGHTS = {
-    "SpeechFunction": {"Table": {"GetItem", "PutItem", "UpdateItem", "Query"}},
+    "SpeechFunction": {
+        "Table": {"GetItem", "PutItem", "UpdateItem", "Query"},
+        "SamplesBucket/tenants/*/samples/*": {"GetObject"},
+    },
     "CostsFunction": {"Table": {"GetItem", "PutItem", "Query"}},
     "PersonalitiesFunction": {"Table": {"GetItem", "PutItem", "UpdateItem", "Query"}},
     "AccountFunction": {"Table": {"GetItem", "PutItem", "UpdateItem", "Query"}},
@@ -309,7 +312,7 @@ def test_functions_and_gateway_know_one_origin() -> None:
 
 def test_speech_reads_the_credentials_that_it_is_given_and_no_others() -> None:
     (policy,) = RESOURCES["SpeechFunctionRole"]["Properties"]["Policies"]
-    (_, conditional) = policy["PolicyDocument"]["Statement"]
+    (*_, conditional) = policy["PolicyDocument"]["Statement"]
     condition, statement, otherwise = conditional["Fn::If"]
     assert (condition, otherwise) == ("AsksVendors", {"Ref": "AWS::NoValue"})
     assert set(statement["Action"]) == {"secretsmanager:GetSecretValue", "ssm:GetParameter"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from voice_gateway.domain.errors import StorageUnavailableError
+from voice_gateway.domain.errors import NotFoundError, StorageUnavailableError
 from voice_gateway.domain.samples.requirements import MAX_BYTES
 from voice_gateway.domain.samples.sample import UPLOAD_LIFETIME, StoredObject
 from voice_gateway.domain.samples.upload import UploadForm
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3.client import S3Client
 
+    from voice_gateway.domain.samples.sample import PreparedWindow
     from voice_gateway.ports import Clock
 
 _ENCRYPTION: Final = "AES256"
@@ -25,7 +26,7 @@ _NOT_THERE: Final = ("NoSuchKey", "NoSuchVersion", "404", "405", "MethodNotAllow
 
 
 class S3SampleFiles:
-    """Implements `ports.SampleFiles`."""
+    """Implements `ports.SampleFiles` and `ports.SampleWindows`."""
 
     def __init__(self, client: S3Client, bucket: str, clock: Clock) -> None:
         self._client = client
@@ -83,6 +84,15 @@ class S3SampleFiles:
                 return body.read()
         assert missing
         return None
+
+    def fetch(self, window: PreparedWindow) -> bytes:
+        """Reads a prepared window; see `ports.SampleWindows`."""
+        with _storage_errors() as missing:
+            answer = self._client.get_object(Bucket=self._bucket, Key=window.path)
+            with answer["Body"] as body:
+                return body.read()
+        assert missing
+        raise NotFoundError("There is nothing of this voice any more.")
 
     def purge(self, folder: str) -> None:
         """Deletes every version of everything below a folder; see the port."""
