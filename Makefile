@@ -58,7 +58,7 @@ token: $(READY) ## A person's token for this stack: ROLE=viewer|editor|admin TEN
 
 ##@ Work on it
 
-.PHONY: setup check fix test template requirements bench bench-engines bench-router soak sample-report
+.PHONY: setup check fix test template requirements bench bench-engines bench-router faults soak sample-report
 setup: $(READY) ## Make .venv with everything
 	@echo "ready: $(BIN)"
 check: $(READY) ## Format, lint and types
@@ -76,6 +76,8 @@ bench: $(READY) ## What the road costs over Piper alone; ROUNDS= (30)
 	@PYTHONPATH=scripts/stack $(BIN)/python scripts/bench.py --rounds $(or $(ROUNDS),30)
 bench-router: $(READY) ## What routing costs, beside LiteLLM's proxy; ROUNDS= (500)
 	@PYTHONPATH=scripts/stack:scripts:tests $(BIN)/python scripts/bench_router.py --rounds $(or $(ROUNDS),500)
+faults: $(READY) ## The matrix of faults, run and printed; ONLY="azure piper"
+	@PYTHONPATH=scripts/stack:tests $(BIN)/python scripts/faults.py $(ONLY)
 soak: $(READY) ## 64 callers while providers come and go; SECONDS= (60)
 	@PYTHONPATH=scripts/stack:tests $(BIN)/python scripts/soak_router.py --seconds $(or $(SECONDS),60)
 bench-engines: $(READY) ## Engines against the packages they replace; ROUNDS= (2), MODEL=

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import soundfile
 
 from fakes.faults import Fault, Order, Where
+from fakes.levels import FakeVoiceLevels
 from fakes.personalities import FakePersonalities
 from fakes.providers import ScriptedProvider
 from fakes.receipts import FakeReceipts
@@ -22,11 +23,13 @@ from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.errors import AllProvidersFailedError, ProviderError
 from voice_gateway.domain.personality import Personality, VoiceConfig
 from voice_gateway.domain.receipt import Outcome, Receipt
+from voice_gateway.domain.speech import SpeechRequest
+from voice_gateway.domain.text import pause_after
 from voice_gateway.providers.registry import ProviderRegistry
 from voice_gateway.services.speech import SpeechCommand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from voice_gateway.ports import SpeechProvider
 
@@ -64,8 +67,15 @@ TRITON_REASONS: Final[Mapping[Fault, frozenset[str]]] = {
 class Faulty(Protocol):
     """A provider whose server goes wrong to order."""
 
-    provider: SpeechProvider
-    reasons: Mapping[Fault, frozenset[str]]
+    @property
+    def provider(self) -> SpeechProvider:
+        """Speaks through that server."""
+        ...
+
+    @property
+    def reasons(self) -> Mapping[Fault, frozenset[str]]:
+        """What the receipt may give as the reason of each fault."""
+        ...
 
     async def give(self, order: Order | None) -> None:
         """Forgets what was asked before; takes an order, or none."""
@@ -127,23 +137,33 @@ class Matrix:
         self._faulty = faulty
         self._name = faulty.provider.name
         self._successor = "piper" if self._name != "piper" else "google"
+        self._levels = FakeVoiceLevels()
         self._own: dict[int, float] = {}
         """Seconds that the first so many sentences take, when all is well."""
         self._others: dict[int, float] = {}
         """Seconds that the last so many take from the successor."""
 
-    async def run(self) -> list[Verdict]:
-        """Runs all cells, one after the other."""
+    async def run(self, tell: Callable[[Verdict], object] = lambda _: None) -> list[Verdict]:
+        """Runs all cells, one after the other, and tells of each."""
         whole = len(SENTENCES)
         await self._faulty.give(None)
+        # The first call of all imports an SDK, and may take its time.
+        first = SpeechRequest(sentences=SENTENCES[:1], language="en", chain=(self._name,))
+        async for _ in self._faulty.provider.synthesize(first):
+            pass
         for count in range(1, whole + 1):
             well = await self._speak(AudioFormat.PCM, SENTENCES[:count], self._name, alone=True)
+            assert well.receipt.complete, f"{self._name} is not well: {_told(well)}"
             self._own[count] = well.seconds
             other = await self._speak(
                 AudioFormat.PCM, SENTENCES[-count:], self._successor, alone=True
             )
             self._others[count] = other.seconds
-        return [await self._judge(case) for case in cases(self._name)]
+        verdicts = []
+        for case in cases(self._name):
+            verdicts.append(await self._judge(case))
+            tell(verdicts[-1])
+        return verdicts
 
     async def _judge(self, case: Case) -> Verdict:
         await self._faulty.give(case.order)
@@ -182,8 +202,7 @@ class Matrix:
             promise(heard.receipt.substituted, "a substitute that the receipt hides")
             promise(first.outcome is Outcome.FAILED, f"the outcome is {first.outcome}")
             # Whoever follows somebody begins after the pause that the sentence asks for.
-            pause = self._own[2] - self._own[1] - _alone(self._own, 2)
-            rest = self._others[left] + (pause if own else 0.0)
+            rest = self._others[left] + (pause_after(SENTENCES[own - 1]) if own else 0.0)
             most = self._own.get(own, 0.0) + rest
             least = (self._own.get(own - 1, 0.0) if first.cut else self._own.get(own, 0.0)) + rest
             self._length(heard, least, most, promise)
@@ -212,7 +231,12 @@ class Matrix:
             updated_at=clock.now(),
         )
         service = speech_service(
-            FakePersonalities(personality), registry, router, clock, receipts=receipts
+            FakePersonalities(personality),
+            registry,
+            router,
+            clock,
+            receipts=receipts,
+            levels=self._levels,
         )
         command = SpeechCommand(
             tenant_id=TENANT,
@@ -234,11 +258,6 @@ class Matrix:
         await asyncio.gather(*router._telling)
         receipt = receipts.get(TENANT, "case")
         return _Heard(_seconds(bytes(data), audio_format), error, receipt, successor.asked)
-
-
-def _alone(own: Mapping[int, float], number: int) -> float:
-    """A rough length of the sentence itself: all of them are nearly as long."""
-    return own[1] if number == 2 else own[number] - own[number - 1]
 
 
 def _seconds(data: bytes, audio_format: AudioFormat) -> float:

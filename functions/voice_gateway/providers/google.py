@@ -21,6 +21,7 @@ from voice_gateway.providers.cloud import (
     Threads,
     VoiceList,
     applied,
+    check_pace,
     field,
     unless,
     voice_for,
@@ -151,6 +152,8 @@ class GoogleProvider:
                 if (samples := pcm.push(data)).size:
                     yield replace(plain, samples=samples, sample_rate=rate, sentence=index)
             pcm.finish()
+            if voice.streaming:  # samples without a header: nothing else tells their rate
+                check_pace(NAME, pcm.samples / rate, sentence, speed)
             yield replace(plain, sample_rate=rate, sentence=index, last=True)
 
     async def _audio(
