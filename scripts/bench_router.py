@@ -4,7 +4,7 @@ The vendor is a local server that answers `POST /v1/audio/speech` at once. It is
 through LiteLLM's proxy and through our speech app, turn and turn about in one run; overhead is what
 a way takes beyond the direct call. Each server is one process with one worker. Behind our app stand
 the real router, breakers and allowance on a real Redis; personalities and receipts are in memory,
-and LiteLLM runs without a database and without keys.
+and LiteLLM runs without a database, with the one key that it will not start without.
 
     make bench-router               # 500 rounds
     make bench-router ROUNDS=100
@@ -206,8 +206,9 @@ async def over_http(
     return times
 
 
+_KEY: Final = "sk-only-on-this-machine-0123456789abcdef"
 _SIGNED_IN: Final = {
-    "authorization": "Bearer sk-local",
+    "authorization": f"Bearer {_KEY}",
     # What API Gateway hands the function after its authorizer.
     "x-amzn-request-context": (
         '{"requestId": "bench", "authorizer": {"tenant": "bench", "scopes": "speech:write"}}'
@@ -321,8 +322,7 @@ def main() -> int:
             litellm_port,
             LITELLM_LOCAL_MODEL_COST_MAP="True",
             LITELLM_LOG="ERROR",
-            # Without a key it looks nobody up: its quickest way.
-            LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY="true",
+            LITELLM_MASTER_KEY=_KEY,
         )
         uvicorn = (sys.executable, "-m", "uvicorn", "bench_router:ours", "--factory")
         quiet = ("--no-access-log", "--no-server-header", "--log-level", "warning")
