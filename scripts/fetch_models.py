@@ -4,11 +4,13 @@
     python scripts/fetch_models.py piper --list
     python scripts/fetch_models.py piper --voice fr_FR-siwis-medium --voice de_DE-thorsten-medium
     python scripts/fetch_models.py piper --all
+    python scripts/fetch_models.py xtts_v2 --accept-licence
 
-What may be fetched stands in `model_repository/piper/voices.json`, pinned to one commit of the hub
-repository. Every file is checked against that catalogue's size, SHA-256 and, where the hub's own
-index was at hand, MD5; where the hub announces a SHA-256 of its own (`X-Linked-ETag`), it must be
-the same one before a byte is read. A file takes its name only when it has passed.
+What may be fetched stands in `model_repository/piper/voices.json` and in the `weights.json` of the
+other models, pinned to one commit of the hub repository each. Where a licence asks for an explicit
+yes, nothing is fetched before. Every file is checked against its size, SHA-256 and, where one was
+at hand, MD5; where the hub announces a SHA-256 of its own (`X-Linked-ETag`), it must be the same
+one before a byte is read. A file takes its name only when it has passed.
 
 An interrupted download goes on where it stopped, and what is there already is left alone, so the
 command may be repeated at will.
@@ -21,6 +23,7 @@ import hashlib
 import os
 import sys
 import time
+from argparse import SUPPRESS
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -38,14 +41,25 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from voice_serving.catalogue import Catalogue, CatalogueVoice, VoiceFile, read_catalogue
+from voice_serving.catalogue import (
+    Catalogue,
+    CatalogueVoice,
+    VoiceFile,
+    Weights,
+    read_catalogue,
+    read_weights,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-CATALOGUE: Final = ROOT / "model_repository/piper/voices.json"
+REPOSITORY: Final = ROOT / "model_repository"
+CATALOGUE: Final = REPOSITORY / "piper/voices.json"
+WEIGHTS: Final = tuple(sorted(path.parent.name for path in REPOSITORY.glob("*/weights.json")))
+"""Models whose checkpoint is fetched as a whole."""
 DEFAULT_DEST: Final = ROOT / ".local/voices"
+DEFAULT_WEIGHTS: Final = ROOT / ".local/weights"
 HUB: Final = "https://huggingface.co"
 
 _BLOCK: Final = 1 << 18
@@ -72,26 +86,26 @@ class Source:
     base_url: str
     pause: Callable[[float], None] = time.sleep
 
-    def url(self, catalogue: Catalogue, file: VoiceFile) -> str:
+    def url(self, catalogue: Catalogue | Weights, file: VoiceFile) -> str:
         """Address of a file at the pinned revision."""
         base = self.base_url.rstrip("/")
         return f"{base}/{catalogue.repository}/resolve/{catalogue.revision}/{file.path}"
 
 
-def fetch_voice(
+def fetch_files(
     source: Source,
-    catalogue: Catalogue,
-    voice: CatalogueVoice,
+    catalogue: Catalogue | Weights,
+    files: Sequence[VoiceFile],
     dest: Path,
     advance: Callable[[int], None] = lambda _: None,
 ) -> bool:
-    """Fetches what of a voice is not there yet.
+    """Fetches what of a voice or a checkpoint is not there yet.
 
     Args:
         source: Where from.
-        catalogue: Holds `voice`.
-        voice: A voice that is downloaded.
-        dest: Folder for its files.
+        catalogue: Holds the files.
+        files: Those that are wanted.
+        dest: Folder for them.
         advance: Told how many bytes more are there.
 
     Returns:
@@ -103,7 +117,7 @@ def fetch_voice(
     dest.mkdir(parents=True, exist_ok=True)
     fetched = False
     # The small JSON first: a model counts as installed only beside its JSON.
-    for file in sorted(voice.files, key=lambda file: file.size_bytes):
+    for file in sorted(files, key=lambda file: file.size_bytes):
         target = dest / file.name
         if target.is_file() and _complaint(target, file) is None:
             advance(file.size_bytes)
@@ -240,6 +254,18 @@ def _wanted(catalogue: Catalogue, names: Sequence[str], everything: bool) -> lis
     return wanted
 
 
+def _agreed(weights: Weights, accepted: bool, ask: Callable[[str], str]) -> bool:
+    """Whether somebody has agreed to the licence, which is shown in any case."""
+    licence = weights.licence
+    print(f"{weights.repository}: {licence.name}\n{licence.summary}\n{licence.url}")
+    if accepted or not licence.explicit:
+        return True
+    try:
+        return ask("Type yes to agree: ").strip().lower() == "yes"
+    except EOFError:
+        return False
+
+
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Fetches the models too large for the repository.")
     models = parser.add_subparsers(dest="model", required=True, metavar="MODEL")
@@ -249,31 +275,87 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     what.add_argument("--all", action="store_true", help="every voice of the catalogue, 0.8 GB")
     what.add_argument("--list", action="store_true", help="show the catalogue and stop")
     piper.add_argument("--dest", type=Path, default=DEFAULT_DEST, help="default: .local/voices")
-    piper.add_argument("--catalogue", type=Path, default=CATALOGUE, help=argparse.SUPPRESS)
-    piper.add_argument(
-        "--base-url",
-        default=os.environ.get("HF_ENDPOINT", HUB),
-        help="of the hub or a mirror; default: $HF_ENDPOINT, else huggingface.co",
-    )
+    piper.add_argument("--catalogue", type=Path, default=CATALOGUE, help=SUPPRESS)
+    for model in WEIGHTS:
+        weights = models.add_parser(model, help=f"the checkpoint of the model `{model}`")
+        weights.add_argument("--dest", type=Path, help=f"default: .local/weights/{model}")
+        weights.add_argument(
+            "--manifest", type=Path, default=REPOSITORY / model / "weights.json", help=SUPPRESS
+        )
+        weights.add_argument(
+            "--accept-licence", action="store_true", help="say yes to the licence beforehand"
+        )
+    for one in models.choices.values():
+        one.add_argument(
+            "--base-url",
+            default=os.environ.get("HF_ENDPOINT", HUB),
+            help="of the hub or a mirror; default: $HF_ENDPOINT, else huggingface.co",
+        )
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None, pause: Callable[[float], None] = time.sleep) -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    pause: Callable[[float], None] = time.sleep,
+    ask: Callable[[str], str] = input,
+) -> int:
     """Runs the command.
 
     Args:
         argv: Arguments without the program's name; the process's own when None.
         pause: Waits the given seconds between attempts.
+        ask: Asks a person, and returns the answer.
 
     Returns:
         The exit status.
     """
     arguments = _arguments(argv)
     console = Console()
+    try:
+        if arguments.model in WEIGHTS:
+            _fetch_weights(arguments, console, pause, ask)
+        else:
+            _fetch_voices(arguments, console, pause)
+    except FetchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _fetch_weights(
+    arguments: argparse.Namespace,
+    console: Console,
+    pause: Callable[[float], None],
+    ask: Callable[[str], str],
+) -> None:
+    weights = read_weights(arguments.manifest)
+    if not _agreed(weights, arguments.accept_licence, ask):
+        raise FetchError("nothing was fetched, since nobody agreed to the licence")
+    dest = arguments.dest or DEFAULT_WEIGHTS / arguments.model
+    wanted = {arguments.model: weights.files}
+    _fetch_all(arguments.base_url, weights, wanted, dest, console, pause)
+
+
+def _fetch_voices(
+    arguments: argparse.Namespace, console: Console, pause: Callable[[float], None]
+) -> None:
     catalogue = read_catalogue(arguments.catalogue)
     if arguments.list:
         console.print(_table(catalogue, arguments.dest))
-        return 0
+        return
+    voices = _wanted(catalogue, arguments.voice or (), arguments.all)
+    wanted = {voice.name: voice.files for voice in voices}
+    _fetch_all(arguments.base_url, catalogue, wanted, arguments.dest, console, pause)
+
+
+def _fetch_all(
+    base_url: str,
+    catalogue: Catalogue | Weights,
+    wanted: Mapping[str, Sequence[VoiceFile]],
+    dest: Path,
+    console: Console,
+    pause: Callable[[float], None],
+) -> None:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -281,26 +363,19 @@ def main(argv: Sequence[str] | None = None, pause: Callable[[float], None] = tim
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    try:
-        voices = _wanted(catalogue, arguments.voice or (), arguments.all)
-        with (
-            httpx.Client(follow_redirects=True, timeout=30.0) as client,
-            Progress(*columns, console=console) as progress,
-        ):
-            source = Source(client, arguments.base_url, pause)
-            for voice in voices:
-                total = sum(file.size_bytes for file in voice.files)
-                task = progress.add_task(voice.name, total=total)
+    with (
+        httpx.Client(follow_redirects=True, timeout=30.0) as client,
+        Progress(*columns, console=console) as progress,
+    ):
+        source = Source(client, base_url, pause)
+        for name, files in wanted.items():
+            task = progress.add_task(name, total=sum(file.size_bytes for file in files))
 
-                def advance(size: int, task: TaskID = task) -> None:
-                    progress.advance(task, size)
+            def advance(size: int, task: TaskID = task) -> None:
+                progress.advance(task, size)
 
-                if not fetch_voice(source, catalogue, voice, arguments.dest, advance):
-                    progress.update(task, description=f"{voice.name} (was there)")
-    except FetchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+            if not fetch_files(source, catalogue, files, dest, advance):
+                progress.update(task, description=f"{name} (was there)")
 
 
 if __name__ == "__main__":

@@ -286,3 +286,66 @@ def test_lists_the_catalogue_without_a_network(command, capsys, monkeypatch):
     output = capsys.readouterr().out
     assert "tiny" in output
     assert "CC0 1.0" in output
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    files = [
+        {
+            "path": path,
+            "size_bytes": len(content),
+            "md5": None,
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        for path, content in CONTENT.items()
+    ]
+    licence = {"name": "Ours", "url": "https://example.org", "summary": "None.", "explicit": True}
+    document = {
+        "repository": "some/voices",
+        "revision": REVISION,
+        "licence": licence,
+        "files": files,
+    }
+    path = tmp_path / "weights.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer", "fetched"),
+    [
+        ([], "yes", True),
+        ([], "Yes ", True),
+        ([], "", False),
+        ([], "y", False),
+        (["--accept-licence"], "never asked", True),
+    ],
+)
+def test_weights_are_fetched_when_somebody_said_yes(
+    fetch_models, hub, weights, tmp_path, capsys, arguments, answer, fetched
+):
+    dest = tmp_path / "weights"
+    argv = ["xtts_v2", *arguments, "--manifest", str(weights), "--dest", str(dest)]
+    status = fetch_models.main([*argv, "--base-url", hub.url], ask=lambda _: answer)
+    assert status == (0 if fetched else 1)
+    assert "https://example.org" in capsys.readouterr().out
+    assert dest.exists() == fetched
+    assert bool(hub.requests) == fetched
+    if fetched:
+        assert {path.name: path.read_bytes() for path in dest.iterdir()} == COMPLETE
+
+
+def test_nobody_at_the_terminal_is_a_no(fetch_models, hub, weights, tmp_path):
+    def nobody(_: str) -> str:
+        raise EOFError
+
+    argv = ["xtts_v2", "--manifest", str(weights), "--dest", str(tmp_path / "weights")]
+    assert fetch_models.main([*argv, "--base-url", hub.url], ask=nobody) == 1
+    assert hub.requests == []
+
+
+def test_the_manifests_are_pinned(fetch_models):
+    for model in fetch_models.WEIGHTS:
+        found = fetch_models.read_weights(fetch_models.REPOSITORY / model / "weights.json")
+        assert re.fullmatch(r"[0-9a-f]{40}", found.revision)
+        assert all(re.fullmatch(r"[0-9a-f]{64}", file.sha256) for file in found.files)

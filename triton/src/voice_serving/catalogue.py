@@ -1,4 +1,4 @@
-"""The catalogue of named voices: `voices.json` beside a model's config.pbtxt."""
+"""What is downloaded: `voices.json` or `weights.json` beside a model's config.pbtxt."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceFile:
-    """One file of a voice that is downloaded."""
+    """One file of a voice or a checkpoint that is downloaded."""
 
     path: str
     """Within the hub repository."""
@@ -71,6 +72,41 @@ class Catalogue:
         return next((voice for voice in self.voices if voice.name == name), None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Licence:
+    """What one agrees to."""
+
+    name: str
+    url: str
+    summary: str
+    """One sentence on what it forbids or asks for."""
+    explicit: bool
+    """Whether nothing may be downloaded before somebody has said yes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """A model's checkpoint, and where it comes from."""
+
+    repository: str
+    """`owner/name` on the hub."""
+    revision: str
+    """The pinned commit."""
+    licence: Licence
+    files: tuple[VoiceFile, ...]
+
+
+def read_weights(path: Path) -> Weights:
+    """Reads `weights.json`."""
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return Weights(
+        repository=document["repository"],
+        revision=document["revision"],
+        licence=Licence(**document["licence"]),
+        files=_files(document["files"]),
+    )
+
+
 def read_catalogue(path: Path) -> Catalogue:
     """Reads `voices.json`.
 
@@ -95,13 +131,17 @@ def _voice(entry: dict[str, Any]) -> CatalogueVoice:
         speakers=tuple(entry["speakers"]),
         licence=entry["licence"],
         default=entry.get("default", False),
-        files=tuple(
-            VoiceFile(
-                path=file["path"],
-                size_bytes=file["size_bytes"],
-                md5=file["md5"],
-                sha256=file["sha256"],
-            )
-            for file in entry.get("files", ())
-        ),
+        files=_files(entry.get("files", ())),
+    )
+
+
+def _files(entries: Iterable[dict[str, Any]]) -> tuple[VoiceFile, ...]:
+    return tuple(
+        VoiceFile(
+            path=file["path"],
+            size_bytes=file["size_bytes"],
+            md5=file["md5"],
+            sha256=file["sha256"],
+        )
+        for file in entries
     )

@@ -50,9 +50,12 @@ def test_every_language_is_read_as_upstream_reads_it(tokenizer, tiny_xtts, langu
     from upstream_coqui import import_xtts
 
     upstream = import_xtts().VoiceBpeTokenizer(vocab_file=str(tiny_xtts / "vocab.json"))
-    text = HELLO[language]
-    (tokens,) = tokenizer.parts(text, language)
-    assert list(tokens) == upstream.encode(text.strip().lower(), lang=language)
+    (tokens,) = tokenizer.parts(HELLO[language], language)
+    text = HELLO[language].lower()
+    if language == "hi":
+        # Upstream fails on it: num2words knows no Hindi.
+        text = text.replace("3", "३")
+    assert list(tokens) == upstream.encode(text, lang=language)
     assert upstream.char_limits == LONGEST
 
 
@@ -75,7 +78,7 @@ def test_what_takes_more_tokens_than_it_looks_is_cut_again(tiny_xtts):
 
 def test_a_word_that_cannot_be_cut_is_no_endless_loop(tiny_xtts):
     with pytest.raises(InternalError):
-        list(Tokenizer(tiny_xtts / "vocab.json", 3).parts("a", "en"))
+        list(Tokenizer(tiny_xtts / "vocab.json", 2).parts("a", "en"))
 
 
 @pytest.mark.parametrize(("language", "package"), [("ja", "cutlet"), ("zh", "pypinyin")])

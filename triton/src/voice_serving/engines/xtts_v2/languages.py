@@ -61,7 +61,8 @@ def split(text: str, longest: int) -> list[str]:
 def _cut(text: str, longest: int) -> int:
     for pattern in _ENDS:
         # A cut in the first third would leave a scrap.
-        places = [match.start() for match in pattern.finditer(text, longest // 3, longest + 1)]
+        found = pattern.finditer(text, longest // 3, longest + 1)
+        places = [match.start() for match in found if 0 < match.start() <= longest]
         if places:
             return places[-1]
     return longest

@@ -16,6 +16,7 @@ from voice_serving.errors import InternalError, VoiceNotInstalledError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_DEVANAGARI: Final = str.maketrans("0123456789", "०१२३४५६७८९")
 _PACKAGES: Final = (
     "TTS",
     "TTS.tts",
@@ -63,6 +64,9 @@ class Tokenizer:
                 yield from self._encode(part, language)
 
     def _encode(self, part: str, language: str) -> Iterator[tuple[int, ...]]:
+        if language == "hi":
+            # What writes numbers out for upstream knows no Hindi, and fails on European digits.
+            part = part.translate(_DEVANAGARI)
         with self._lock:
             tokens = tuple(self._upstream.encode(part.strip().lower(), lang=language))
         if len(tokens) < self._most:

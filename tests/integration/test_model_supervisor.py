@@ -1,0 +1,95 @@
+"""The image's supervisor over the real tritonserver: a stub that dies is seen, and comes back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fakes.tiny_piper import build_voice
+from fakes.triton_caller import Caller, free_ports
+from tritonserver import HOST, Server, install
+from voice_serving.supervisor import Pulse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 120.0
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[Server, Path]]:
+    repository = tmp_path / "repository"
+    skip = shutil.ignore_patterns("*.onnx*", "__pycache__")
+    shutil.copytree(ROOT / "model_repository/piper", repository / "piper", ignore=skip)
+    voices = repository / "piper/1/voices"
+    voices.mkdir(exist_ok=True)
+    build_voice(voices / "budtender.onnx")
+    server = Server(
+        installation=install(ROOT / ".local/tools"),
+        repository=repository,
+        source=ROOT / "triton/src",
+        run_dir=tmp_path / "run",
+        models=("piper",),
+        ports=free_ports(),
+    )
+    server.prepare()
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "voice_serving.supervisor", "--models", "piper"]
+    command += ["--url", f"http://{HOST}:{server.ports.http}", "--", *server.command()]
+    environment = {**server.environment(), "PYTHONPATH": str(ROOT / "triton/src")}
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+    try:
+        yield server, log
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+def stubs_of(server: Server) -> set[int]:
+    prefix = server.shared_memory_prefix.encode()
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes()
+        except OSError:
+            continue  # it has ended meanwhile
+        if b"triton_python_backend_stub" in words and prefix in words:
+            found.add(int(path.parent.name))
+    return found
+
+
+def wait_for(condition: object, seconds: float = PATIENCE_SECONDS) -> None:
+    assert callable(condition)
+    again = threading.Event()
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        again.wait(0.05)
+
+
+def test_a_stub_that_dies_comes_back(server: tuple[Server, Path]) -> None:
+    one, log = server
+    pulse = Pulse(f"http://{HOST}:{one.ports.http}")
+    wait_for(lambda: one.ready() and pulse.beats("piper"))
+    assert pulse.speaks("piper")
+    (stub,) = stubs_of(one)
+    os.kill(stub, signal.SIGKILL)
+    assert pulse.ready("piper"), "Triton notices by now: this supervisor has less to do"
+    wait_for(lambda: "piper is dead" in log.read_text(errors="replace"), 30.0)
+    wait_for(lambda: stubs_of(one) and stub not in stubs_of(one) and pulse.beats("piper"))
+    caller = Caller(one.grpc_url, "piper")
+    assert caller.ask("Hello.").hear()[-1].final
+    caller.close()
