@@ -53,7 +53,7 @@ start stop: $(READY) ## Start or stop PART= alone (triton, aws, gateway)
 
 ##@ Work on it
 
-.PHONY: setup check fix test template requirements bench bench-engines sample-report
+.PHONY: setup check fix test template requirements bench bench-engines parity sample-report
 setup: $(READY) ## Make .venv with everything
 	@echo "ready: $(BIN)"
 check: $(READY) ## Format, lint and types
@@ -71,6 +71,8 @@ bench: $(READY) ## What the road costs over Piper alone; ROUNDS= (30)
 	@PYTHONPATH=scripts/stack $(BIN)/python scripts/bench.py --rounds $(or $(ROUNDS),30)
 bench-engines: $(READY) ## Engines against the packages they replace; ROUNDS= (2), MODEL=
 	@$(BIN)/python -W ignore scripts/bench_engines.py --rounds $(or $(ROUNDS),2) $(if $(MODEL),--only "$(MODEL)")
+parity: $(READY) ## Whether the engines say what those packages say, at the real shape; MODEL=
+	@$(BIN)/python -W ignore scripts/bench_engines.py --parity $(if $(MODEL),--only "$(MODEL)")
 sample-report: $(READY) ## Measure the sample report on known defects (docs/sample-quality.md)
 	@PYTHONPATH=scripts $(BIN)/python scripts/sample_report.py
 requirements: $(READY) ## Write the requirements files anew from uv.lock and the .in files
