@@ -197,7 +197,9 @@ async def test_what_was_made_ahead_and_not_heard_is_not_told_as_heard(house: Hou
     assert request.journal.attempts[-1].reason == "cancelled"
 
 
-@pytest.mark.parametrize(("pieces", "sentences", "cut"), [(1, 1, True), (2, 1, False), (3, 2, True)])
+@pytest.mark.parametrize(
+    ("pieces", "sentences", "cut"), [(1, 1, True), (2, 1, False), (3, 2, True)]
+)
 async def test_who_hangs_up_heard_what_was_taken_of_what_was_made_ahead(
     house: House, pieces: int, sentences: int, cut: bool
 ) -> None:
