@@ -12,9 +12,11 @@ from voice_gateway.domain.voices import Gender, Voice, language_of, named
 from voice_gateway.providers.triton import TritonProvider
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from voice_gateway.domain.speech import SpeechChunk, SpeechRequest
+    from voice_gateway.ports import SpeechProvider
+    from voice_gateway.providers.registry import Deployment
 
 NAME: Final = "piper"
 LANGUAGES: Final = frozenset(
@@ -92,6 +94,11 @@ class PiperProvider(TritonProvider):
             async for chunk in chunks:
                 match = likeness(request.wanted, request.language, named(VOICES, chunk.voice))
                 yield replace(chunk, match=match)
+
+
+def offer(deployment: Deployment) -> Callable[[], SpeechProvider]:
+    """Returns what makes the provider."""
+    return lambda: piper_on_triton(deployment.triton_url, tls=deployment.triton_tls)
 
 
 def piper_on_triton(url: str, *, tls: bool) -> PiperProvider:
