@@ -1,4 +1,4 @@
-"""The styletts2 package itself: to compare with, to measure against, and to make random weights with.
+"""The styletts2 package itself: to compare with, to measure against, to make random weights with.
 
 Of the package only the networks and the sampler are imported. Its `tts` module would download at
 import; what its `inference` does is written down here call by call, with the noise named.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.machinery
 import sys
 import types
 import warnings
@@ -32,22 +31,30 @@ SPEAKING: Final = (
 """The modules that inference needs."""
 
 
-def import_module(name: str) -> Any:
-    """A module of the package.
+def import_torchaudio() -> Any:
+    """torchaudio, of which the package and the tests need only what it does in Python.
 
-    It imports torchaudio for what only training uses; where that does not load, because its compiled
-    part is linked against CUDA, an empty one stands in.
+    Its compiled part is linked against CUDA in the wheel that the package index has, so without
+    CUDA the loader of that part is replaced.
     """
+    import torch
+
+    if torch.version.cuda is None and "torchaudio" not in sys.modules:
+        extension: Any = types.ModuleType("torchaudio._extension")
+        extension.__path__ = []
+        extension._IS_TORCHAUDIO_EXT_AVAILABLE = extension._IS_ALIGN_AVAILABLE = False
+        extension.fail_if_no_align = lambda function: function
+        sys.modules["torchaudio._extension"] = extension
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            importlib.import_module("torchaudio")
-        except (ImportError, OSError):
-            for each in ("torchaudio", "torchaudio.functional"):
-                stand_in: Any = types.ModuleType(each)
-                stand_in.__spec__ = importlib.machinery.ModuleSpec(each, None)
-                sys.modules[each] = stand_in
-            sys.modules["torchaudio"].functional = sys.modules["torchaudio.functional"]  # type: ignore[attr-defined]
+        return importlib.import_module("torchaudio")
+
+
+def import_module(name: str) -> Any:
+    """A module of the package."""
+    import_torchaudio()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         return importlib.import_module(f"styletts2.{name}")
 
 
@@ -104,22 +111,25 @@ class Upstream:
             # Else every phoneme would last half of the longest there is; so it is 2 or 3 frames.
             predictor.duration_proj.linear_layer.weight.mul_(3)
             predictor.duration_proj.linear_layer.bias.fill_(-2.9)
-            # A voice: its pitch, overtones that fall off by 12 dB an octave, a speaking level. Without
-            # them, a rounding error in the pitch of the ninth overtone would decide on everything.
+            # A voice: its pitch, overtones that fall off by 12 dB an octave, a speaking level.
+            # Without them, rounding in the ninth overtone's phase would decide on everything.
             predictor.F0_proj.weight.mul_(20)
             predictor.F0_proj.bias.fill_(120)
             generator = self.modules["decoder"].generator
             mix = generator.m_source.l_linear.weight
             mix.copy_(torch.arange(1, mix.shape[1] + 1).float() ** -2)
-            generator.conv_post.weight_g.mul_(0.2)
+            generator.conv_post.weight_g.mul_(0.06)
 
     def checkpoint(self) -> dict[str, Any]:
-        """The official layout, with an optimizer's and a scheduler's traces beside."""
+        """The official layout, with what old training runs left beside the weights."""
+        import torch
+
         net = {
             name: {f"module.{key}": tensor for key, tensor in module.state_dict().items()}
             for name, module in self.modules.items()
         }
-        return {"net": net, "optimizer": [], "iters": 1, "val_loss": 0.5, "epoch": 20}
+        scheduler = {"anneal_func": torch.optim.lr_scheduler.OneCycleLR._annealing_cos}
+        return {"net": net, "optimizer": [], "scheduler": scheduler, "iters": 1, "epoch": 20}
 
     def inference(
         self,

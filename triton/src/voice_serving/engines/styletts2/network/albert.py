@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from voice_serving.engines.styletts2.network.shapes import BertShape
     from voice_serving.engines.styletts2.network.layers import Valid
+    from voice_serving.engines.styletts2.network.shapes import BertShape
 
 _EPSILON = 1e-12
 

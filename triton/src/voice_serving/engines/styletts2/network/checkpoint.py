@@ -1,7 +1,8 @@
 """Official checkpoints: read without running them, kept as safetensors.
 
-A checkpoint of the authors' training is a pickle of thirteen modules with their optimizers. Only plain
-tensors are taken out of it, and only those of the eight modules that speak; `rearrange` says how.
+A checkpoint of the authors' training is a pickle of thirteen modules with their optimizers. Only
+plain tensors are taken out of it, and only those of the eight modules that speak; `rearrange` says
+how.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def load(folder: Path, kept: Path) -> Loaded:
         if not target.is_file() or _read(target)[1].get("stamp") != stamp:
             weights = rearranged(read_official(source), config)
             # A network that takes every one of them is the proof that they are whole.
-            _filled(shape_of(weights, config, bert_config), weights)
+            filled(shape_of(weights, config, bert_config), weights)
             with source.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             kept.mkdir(parents=True, exist_ok=True)
@@ -83,16 +84,16 @@ def load(folder: Path, kept: Path) -> Loaded:
             save_file(weights, fresh, {"stamp": stamp, "digest": digest})
             fresh.replace(target)
     weights, metadata = _read(target)
-    network = _filled(shape_of(weights, config, bert_config), weights)
+    network = filled(shape_of(weights, config, bert_config), weights)
     return Loaded(network, metadata["digest"])
 
 
 def read_official(path: Path) -> dict[str, dict[str, Tensor]]:
     """The tensors of the speaking modules, by module and name.
 
-    Nothing in the file is run: torch's restricted reader makes tensors and plain containers only. Old
-    training runs left a scheduler in it, of which the reader would know neither the class nor the
-    `getattr`; both are read as a function that does nothing.
+    Nothing in the file is run: torch's restricted reader makes tensors and plain containers only.
+    Old training runs left a scheduler in it, of which the reader would know neither the class nor
+    the `getattr`; both are read as a function that does nothing.
 
     Raises:
         CheckpointError: It is no such checkpoint.
@@ -120,7 +121,12 @@ def _nothing(*_arguments: object) -> None:
     return None
 
 
-def _filled(shape: Shape, weights: Mapping[str, Tensor]) -> Network:
+def filled(shape: Shape, weights: Mapping[str, Tensor]) -> Network:
+    """A network of these weights, ready to speak.
+
+    Raises:
+        CheckpointError: They do not fit the shape, or are not all numbers.
+    """
     with torch.device("meta"):
         network = Network(shape)
     try:
@@ -139,7 +145,8 @@ def _filled(shape: Shape, weights: Mapping[str, Tensor]) -> Network:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+        names = list(file.keys())
+        return {name: file.get_tensor(name) for name in names}, file.metadata()
 
 
 def _yaml(path: Path) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """From phonemes, pitch and energy to samples: nine tenths of all the work.
 
-The pitch becomes a sum of sines (`source`), which the generator shapes at four rates on the way up to
-24 kHz. Everything between the norms' statistics is linear or a sine, so the constants around it are
-folded into the weights when the checkpoint is converted (`checkpoint`).
+The pitch becomes a sum of sines (`source`), which the generator shapes at four rates on the way up
+to 24 kHz. Everything between the norms' statistics is linear or a sine, so the constants around it
+are folded into the weights when the checkpoint is converted (`checkpoint`).
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ class Decoder(nn.Module):
         self.remind = Convolution(shape.hidden, shape.residual)
         self.enter = StyledBlock(shape.hidden + 2, width, style)
         reminded = width + shape.residual + 2
-        self.blocks = nn.ModuleList(
-            StyledBlock(reminded, width, style) for _ in range(_BLOCKS - 1)
-        )
+        self.blocks = nn.ModuleList(StyledBlock(reminded, width, style) for _ in range(_BLOCKS - 1))
         self.blocks.append(StyledBlock(reminded, shape.channels, style, double=True))
         self.generator = Generator(shape)
 
@@ -78,12 +76,11 @@ class Decoder(nn.Module):
         low_pitch = self.pitch_down(pitch[:, :, None].to(work))
         low_energy = self.energy_down(energy[:, :, None].to(work))
         reminder = [self.remind(phonemes), low_pitch, low_energy]
-        rows, real = self.enter(
-            torch.cat([phonemes, low_pitch, low_energy], dim=-1), style, valid
-        )
+        rows, real = self.enter(torch.cat([phonemes, low_pitch, low_energy], dim=-1), style, valid)
         for block in self.blocks:
             rows, real = block(torch.cat([rows, *reminder], dim=-1), style, valid)
-        return self.generator(rows, pitch, style, noise, real)  # type: ignore[no-any-return]
+        samples: Tensor = self.generator(rows, pitch, style, noise, real)
+        return samples
 
 
 class Generator(nn.Module):

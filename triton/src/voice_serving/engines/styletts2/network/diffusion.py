@@ -159,7 +159,8 @@ def sample_style(
     """
 
     def clean(noisy: Tensor, sigma: float) -> Tensor:
-        return denoiser(noisy, sigma, features, reference, scale, valid)  # type: ignore[no-any-return]
+        estimate: Tensor = denoiser(noisy, sigma, features, reference, scale, valid)
+        return estimate
 
     style = noise[0] * _SIGMA_MAX
     if noise.shape[0] == 1:

@@ -1,12 +1,12 @@
 """Layers on rows: every sequence here is `[batch, time, channels]`, contiguous.
 
-Rows are what oneDNN's fast convolution kernels and cuDNN's tensor-core ones read without reordering;
-on a CPU that alone makes a convolution two to five times faster than the usual
+Rows are what oneDNN's fast convolution kernels and cuDNN's tensor-core ones read without
+reordering; on a CPU that alone makes a convolution two to five times faster than the usual
 `[batch, channels, time]`, and a norm over time a plain sum of rows.
 
-Sequences of unequal length share a batch by being padded, and a `Valid` says what is real. Every layer
-that looks sideways (a norm over time, a convolution, the backward half of an LSTM) sees zeros or
-nothing beyond a sequence's end, exactly as if it were alone.
+Sequences of unequal length share a batch by being padded, and a `Valid` says what is real. Every
+layer that looks sideways (a norm over time, a convolution, the backward half of an LSTM) sees zeros
+or nothing beyond a sequence's end, exactly as if it were alone.
 """
 
 from __future__ import annotations
@@ -157,9 +157,9 @@ class StyledNorm(nn.Module):
 def _normalised_in_groups(rows: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Normalises one sequence on a CPU, `[1, T, C]` with T a multiple of the groups.
 
-    torch's batch norm of rows is fast, since it reads them as they lie, but adds them up one after the
-    other: over 100 000 rows five digits remain. So every 20th row makes a channel of its own, and the
-    parts' statistics are put together.
+    torch's batch norm of rows is fast, since it reads them as they lie, but adds them up one after
+    the other: over 100 000 rows five digits remain. So every 20th row makes a channel of its own,
+    and the parts' statistics are put together.
     """
     channels = rows.shape[2]
     apart = _image(rows.view(1, -1, _GROUPS * channels))
@@ -174,8 +174,8 @@ def _normalised_in_groups(rows: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 def snake(turned: Tensor) -> Tensor:
     """`z + sin²(z)`, over its input.
 
-    The model's `x + sin²(ax)/a` is this of `z = ax`, divided by `a`: the norm before brings `a` in and
-    the convolution after takes it out.
+    The model's `x + sin²(ax)/a` is this of `z = ax`, divided by `a`: the norm before brings `a` in
+    and the convolution after takes it out.
     """
     sine = torch.sin(turned)
     return turned.addcmul_(sine, sine)
@@ -264,5 +264,3 @@ def _reversed(rows: Tensor, valid: Valid | None) -> Tensor:
     # Beyond the end everything stays in place, where nobody reads it.
     index = torch.where(mirrored >= 0, mirrored, steps)
     return rows.gather(1, index[:, :, None].expand(-1, -1, rows.shape[2]))
-
-

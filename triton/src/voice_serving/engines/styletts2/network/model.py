@@ -83,7 +83,8 @@ class Network(nn.Module):
         """Brings to bfloat16 what bears it.
 
         Not the norms' scales, whose products would lose the voice's timbre; not the source, whose
-        phase needs 24 bits; not what decides on durations and pitch, which is a hundredth of the work.
+        phase needs 24 bits; not what decides on durations and pitch, which is a hundredth of the
+        work.
         """
         for part in (self.bert, self.denoiser, self.decoder):
             part.to(torch.bfloat16)
@@ -132,9 +133,7 @@ class Network(nn.Module):
             style=torch.cat([voice, how], dim=-1),
         )
 
-    def sound(
-        self, reading: Reading, longest: int, noise: Tensor, valid: Valid | None
-    ) -> Tensor:
+    def sound(self, reading: Reading, longest: int, noise: Tensor, valid: Valid | None) -> Tensor:
         """The sound stage.
 
         Args:
@@ -150,4 +149,5 @@ class Network(nn.Module):
         index = frame_index(reading.frames.long(), longest)
         pitch, energy, _ = self.curves(spread(reading.prosody, index), how, valid)
         phonemes = spread(reading.phonemes, index)
-        return self.decoder(phonemes, pitch, energy, voice, noise, valid)  # type: ignore[no-any-return]
+        samples: Tensor = self.decoder(phonemes, pitch, energy, voice, noise, valid)
+        return samples

@@ -41,7 +41,8 @@ class TextEncoder(nn.Module):
         rows = only_real(self.symbols(tokens), valid)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             rows = only_real(F.leaky_relu_(norm(convolution(rows)), SLOPE), valid)
-        return self.lstm(rows, valid)  # type: ignore[no-any-return]
+        heard: Tensor = self.lstm(rows, valid)
+        return heard
 
 
 class DurationPredictor(nn.Module):

@@ -1,7 +1,7 @@
 """The official tensors under our names, with the arithmetic done that never changes.
 
-Done for good are: weight and spectral norms, the `1 +` of every style's scale, the frequencies of the
-sines, the mean of the resonators, and the square roots of the residual blocks. The numbers stay
+Done for good are: weight and spectral norms, the `1 +` of every style's scale, the frequencies of
+the sines, the mean of the resonators, and the square roots of the residual blocks. The numbers stay
 float32; what comes out differs from upstream's by rounding alone.
 
 Every official tensor is taken exactly once: a name that is missing or left over is an error.

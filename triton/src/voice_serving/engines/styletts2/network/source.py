@@ -22,7 +22,8 @@ _VOICED_FROM_HZ: Final = 10.0
 class HarmonicSource(nn.Module):
     """A pitch curve to a tone of that pitch.
 
-    Always float32: the phase grows to tens of thousands of radians, which neither half type can hold.
+    Always float32: the phase grows to tens of thousands of radians, which neither half type can
+    hold.
     """
 
     def __init__(self, factor: int) -> None:

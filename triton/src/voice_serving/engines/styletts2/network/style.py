@@ -17,7 +17,7 @@ _WINDOW: Final = 1200
 _HOP: Final = 300
 _TRANSFORM: Final = 2048
 _FILTERS_FOR_HZ: Final = 16_000
-"""The model was trained with mel filters laid out for 16 kHz over audio at 24 kHz: kept as it is."""
+"""The model was trained with mel filters for 16 kHz over audio at 24 kHz: kept as it is."""
 _LOG_MEAN: Final = -4.0
 _LOG_SPREAD: Final = 4.0
 _QUIET_DB: Final = 30.0
@@ -50,7 +50,8 @@ class StyleEncoder(nn.Module):
         for block in self.blocks:
             image = block(image)
         image = self.leave(F.leaky_relu(image, SLOPE))
-        return self.output(F.leaky_relu(image.mean((2, 3)), SLOPE))  # type: ignore[no-any-return]
+        style: Tensor = self.output(F.leaky_relu(image.mean((2, 3)), SLOPE))
+        return style
 
 
 class _HalvingBlock(nn.Module):
