@@ -56,8 +56,10 @@ class Parameters:
         value = self.environment.get(self.variable(key), "").strip()
         return value or self.configured.get(key, "").strip() or None
 
-    def integer(self, key: str, default: int, *, minimum: int = 1) -> int:
-        """A whole number, not below `minimum`."""
+    def integer(
+        self, key: str, default: int, *, minimum: int = 1, maximum: int | None = None
+    ) -> int:
+        """A whole number, not below `minimum` and not above `maximum`."""
         text = self.text(key)
         if text is None:
             return default
@@ -67,6 +69,8 @@ class Parameters:
             raise self._error(key, "must be a whole number") from None
         if value < minimum:
             raise self._error(key, f"must be at least {minimum}")
+        if maximum is not None and value > maximum:
+            raise self._error(key, f"must be at most {maximum}")
         return value
 
     def choice(self, key: str, default: Choice) -> Choice:

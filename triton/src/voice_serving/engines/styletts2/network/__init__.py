@@ -1,0 +1,1 @@
+"""The neural network, in torch: imported only when the engine is loaded."""
