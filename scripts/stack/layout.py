@@ -12,6 +12,7 @@ FUNCTIONS: Final = ROOT / "functions"
 TEMPLATE: Final = ROOT / "template.yaml"
 TOOLS: Final = ROOT / ".local" / "tools"
 VOICES: Final = ROOT / ".local" / "voices"
+WEIGHTS: Final = ROOT / ".local" / "weights"
 """Where scripts/fetch_models.py puts voices."""
 LOCAL: Final = Path(os.environ.get("VOICE_LOCAL") or ROOT / ".local")
 """What one stack keeps; a second stack beside it has its own, and its own ports."""
