@@ -39,7 +39,7 @@ speak: $(READY) ## Speak TEXT= as PERSONALITY= into OUT=; also QUALITY= PROVIDER
 
 ##@ The local stack
 
-.PHONY: up down status logs start stop
+.PHONY: up down status logs start stop token redrive
 up: $(READY) ## Start everything: Triton, the local AWS, the API
 	@$(STACK) up
 down: $(READY) ## Stop everything; data stays
@@ -48,8 +48,13 @@ status: $(READY) ## What runs, and whether it can speak
 	@$(STACK) status
 logs: $(READY) ## The end of the logs, of PART= or of all
 	@$(STACK) logs $(PART)
+redrive: $(READY) ## Bring dead letters back to their queues, here or of STACK_NAME= on AWS
+	@$(BIN)/python scripts/redrive.py $(if $(STACK_NAME),--stack "$(STACK_NAME)")
 start stop: $(READY) ## Start or stop PART= alone (triton, aws, gateway)
 	@$(STACK) $@ $(PART)
+
+token: $(READY) ## A person's token for this stack: ROLE=viewer|editor|admin TENANT= HOURS=
+	@$(STACK) token $(if $(ROLE),--role "$(ROLE)") $(if $(TENANT),--tenant "$(TENANT)") $(if $(HOURS),--hours "$(HOURS)")
 
 ##@ Work on it
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SEED: Final = 20261123
-CLEAN: Final = 200
-EACH: Final = 24
+CLEAN: Final = 400
+PROMISED: Final = 300
+"""Of a defect that is to be found in 99 %: fewer, all of them found, would not show it."""
+EACH: Final = 40
 RATES: Final = (24_000, 44_100, 48_000)
 SECONDS: Final = (8.0, 22.0)
 OUT: Final = ROOT / "docs" / "sample-quality.md"
@@ -48,6 +51,17 @@ class Row:
     """What should be found; None for what should not."""
     truth: float | None = None
     reports: list[SampleReport] = field(default_factory=list)
+
+    @property
+    def promised(self) -> bool:
+        """Whether it is to be found in 99 %."""
+        return "clipping" in self.name or "8 kHz" in self.name
+
+    def count(self) -> int:
+        """How many samples are made of it."""
+        if self.name == "clean":
+            return CLEAN
+        return PROMISED if self.promised else EACH
 
     def found(self) -> float:
         """The share of samples in which it was."""
@@ -132,19 +146,33 @@ def wav(audio: NDArray[np.float64], rate: int) -> bytes:
     return outlet.getvalue()
 
 
-def measure(service: SampleService) -> list[Row]:
+def measure() -> list[Row]:
     """Makes all the material, and has it inspected."""
     made = []
-    for index, (row, defect) in enumerate(rows()):
-        random = np.random.default_rng((SEED, index))
-        for i in range(CLEAN if row.name == "clean" else EACH):
-            rate = RATES[i % len(RATES)]
-            voice = material.VOICES[i % len(material.VOICES)]
-            audio = material.speech(voice, random.uniform(*SECONDS), rate, random)
-            row.reports.append(service.inspect(wav(defect(audio, rate, random), rate)))
-        made.append(row)
-        print(line(row), flush=True)
+    with ProcessPoolExecutor() as pool:
+        # Each row has a seed of its own, so that the rows are the same whoever makes them.
+        for row in pool.map(measure_row, range(len(list(rows())))):
+            made.append(row)
+            print(line(row), flush=True)
     return made
+
+
+def measure_row(index: int) -> Row:
+    """Makes the material of one row, and has it inspected."""
+    service = new_service()
+    row, defect = list(rows())[index]
+    random = np.random.default_rng((SEED, index))
+    for i in range(row.count()):
+        rate = RATES[i % len(RATES)]
+        voice = material.VOICES[i % len(material.VOICES)]
+        audio = material.speech(voice, random.uniform(*SECONDS), rate, random)
+        row.reports.append(service.inspect(wav(defect(audio, rate, random), rate)))
+    return row
+
+
+def new_service() -> SampleService:
+    """What is measured."""
+    return SampleService(SoundfileDecoder(), SoxrConverter())
 
 
 def line(row: Row) -> str:
@@ -258,7 +286,8 @@ def page(made: list[Row], inspected: float, prepared: float) -> str:
         "## Cost",
         "",
         "A 30 s stereo WAV at 48 kHz, in seconds of one processor core: "
-        f"{inspected:.2f} to inspect, {prepared:.2f} to prepare for both providers.",
+        f"{inspected:.2f} to inspect, {prepared:.2f} to prepare for both providers; together "
+        f"{inspected + prepared:.2f}, and 1.5 are allowed.",
         "",
     ]
     return "\n".join(parts)
@@ -266,9 +295,8 @@ def page(made: list[Row], inspected: float, prepared: float) -> str:
 
 def main() -> int:
     """Measures, writes, and fails where a promise is not kept."""
-    service = SampleService(SoundfileDecoder(), SoxrConverter())
-    made = measure(service)
-    inspected, prepared = duration(service)
+    made = measure()
+    inspected, prepared = duration(new_service())
     OUT.write_text(page(made, inspected, prepared), encoding="utf-8")
     promises = {
         "SNR within 3 dB": all(
@@ -276,8 +304,7 @@ def main() -> int:
             for row in made
             if " noise, " in row.name and row.truth is not None
         ),
-        "clipping found in 99 %": all(r.found() >= 0.99 for r in made if "clipping" in r.name),
-        "8 kHz found in 99 %": all(r.found() >= 0.99 for r in made if "8 kHz" in r.name),
+        "clipping and 8 kHz found in 99 %": all(r.found() >= 0.99 for r in made if r.promised),
         "clean speech rejected in 1 % at most": np.mean([not r.usable for r in made[0].reports])
         <= 0.01,
         "1.5 s for 30 s": inspected + prepared <= 1.5,

@@ -7,8 +7,16 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_serializer,
+)
 
+from voice_gateway.domain.access import GRACE_DEFAULT, GRACE_MAX, KeyName, Scope
 from voice_gateway.domain.audio import AudioFormat
 from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.character import PersonalityName, Traits
@@ -25,10 +33,14 @@ from voice_gateway.domain.personality import (
     Speed,
     VoiceConfig,
 )
+from voice_gateway.domain.tiers import Allowance, Purpose, Stock
 from voice_gateway.services.speech import SpeechCommand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from voice_gateway.domain.access import ApiKey
+    from voice_gateway.services.usage import UsageReport
 
 
 class SpeechBody(BaseModel):
@@ -52,6 +64,7 @@ class SpeechBody(BaseModel):
     """Fail rather than let another provider than the asked one speak."""
     format: AudioFormat = AudioFormat.WAV
     sample_rate: int = Field(default=OUTPUT_RATE_DEFAULT, ge=8000, le=48000)
+    purpose: Purpose = Purpose.LIVE
 
     def command(
         self, tenant_id: str, request_id: str, *, seconds_left: float | None
@@ -71,6 +84,7 @@ class SpeechBody(BaseModel):
             strict=self.strict,
             audio_format=self.format,
             sample_rate=self.sample_rate,
+            purpose=self.purpose,
             seconds_left=seconds_left,
         )
 
@@ -165,3 +179,118 @@ class VersionPage(BaseModel):
     def of(cls, page: Sequence[Personality], next_cursor: str | None) -> Self:
         """Maps from the domain."""
         return cls(versions=tuple(map(PersonalityView.of, page)), next_cursor=next_cursor)
+
+
+class ApiKeyBody(BaseModel):
+    """`POST /api/keys`: a new API key."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: KeyName
+    scopes: Annotated[frozenset[Scope], Field(min_length=1)]
+    expires_at: AwareDatetime | None = None
+
+
+class RotationBody(BaseModel):
+    """`POST /api/keys/{id}/rotate`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    grace_seconds: int = Field(
+        default=int(GRACE_DEFAULT.total_seconds()), ge=0, le=int(GRACE_MAX.total_seconds())
+    )
+    """How long the replaced key can still be used."""
+
+
+class ApiKeyView(BaseModel):
+    """An API key as the API shows it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    name: str
+    scopes: frozenset[str]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    """To the hour."""
+    revoked_at: datetime | None
+    replaced_by: str | None
+    """The id of the key that came with a rotation."""
+
+    @field_serializer("scopes")
+    def _in_order(self, scopes: frozenset[str]) -> list[str]:
+        return sorted(scopes)
+
+
+class NewApiKeyView(ApiKeyView):
+    """An API key as it is shown once."""
+
+    key: str
+    """What goes into `Authorization: Bearer …`; nobody can show it again."""
+
+    @classmethod
+    def of(cls, made: ApiKey, key: str) -> Self:
+        """Maps from the domain."""
+        return cls(**ApiKeyView.model_validate(made).__dict__, key=key)
+
+
+class ApiKeyPage(BaseModel):
+    """A page of a listing, by id."""
+
+    keys: tuple[ApiKeyView, ...]
+    next_cursor: str | None
+    """Asks for the next page; null at the end."""
+
+    @classmethod
+    def of(cls, page: Sequence[ApiKey], next_cursor: str | None) -> Self:
+        """Maps from the domain."""
+        return cls(keys=tuple(map(ApiKeyView.model_validate, page)), next_cursor=next_cursor)
+
+
+class StockView(BaseModel):
+    """How many there may be, and are."""
+
+    limit: int
+    usage: int
+
+
+class AllowanceView(StockView):
+    """How much there is a month, and how much of it is used."""
+
+    resets_at: datetime
+
+
+class UsageView(BaseModel):
+    """`GET /api/usage`: what a tenant may have and use, and has and used."""
+
+    tier: str
+    personalities: StockView
+    samples: StockView
+    characters: AllowanceView
+    trial_characters: AllowanceView
+    concurrent_jobs: int
+    cloning: bool
+
+    @classmethod
+    def of(cls, report: UsageReport) -> Self:
+        """Maps from the domain."""
+        limits = report.plan.limits
+
+        def stock(which: Stock) -> StockView:
+            return StockView(limit=getattr(limits, which), usage=report.stock[which])
+
+        def allowance(which: Allowance) -> AllowanceView:
+            return AllowanceView(
+                limit=getattr(limits, which), usage=report.used[which], resets_at=report.resets_at
+            )
+
+        return cls(
+            tier=report.plan.tier,
+            personalities=stock(Stock.PERSONALITIES),
+            samples=stock(Stock.SAMPLES),
+            characters=allowance(Allowance.CHARACTERS),
+            trial_characters=allowance(Allowance.TRIAL_CHARACTERS),
+            concurrent_jobs=limits.concurrent_jobs,
+            cloning=limits.cloning,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,14 +14,18 @@ from voice_gateway.domain.errors import (
     ForbiddenError,
     InvalidRequestError,
     InvalidSampleError,
+    LimitReachedError,
     NotFoundError,
+    PlanLimitError,
     PreconditionFailedError,
     ProviderError,
+    QuotaExceededError,
     RequestError,
     StaleWriteError,
     StorageUnavailableError,
     TooLargeError,
     UnauthorizedError,
+    UnsupportedMediaError,
 )
 from voice_gateway.domain.receipt import Attempt
 
@@ -37,16 +42,20 @@ _STATUS: Final[Mapping[type[RequestError], int]] = {
     InvalidRequestError: 422,
     InvalidSampleError: 422,
     TooLargeError: 413,
+    UnsupportedMediaError: 415,
     UnauthorizedError: 401,
     ForbiddenError: 403,
     NotFoundError: 404,
     ConflictError: 409,
     StaleWriteError: 409,
     PreconditionFailedError: 412,
+    PlanLimitError: 402,
+    QuotaExceededError: 429,
 }
 _TITLE: Final[Mapping[int, str]] = {
     400: "The request cannot be read",
     401: "Not signed in",
+    402: "The tier gives no more",
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
@@ -55,6 +64,7 @@ _TITLE: Final[Mapping[int, str]] = {
     413: "Too large",
     415: "Unsupported media type",
     422: "A field is wrong",
+    429: "Used up",
     500: "Something broke on our side",
     503: "Nobody can answer right now",
 }
@@ -81,6 +91,18 @@ class FieldProblem(BaseModel):
     message: str
 
 
+class LimitShown(BaseModel):
+    """The limit that was reached."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tier: str
+    limit: int
+    usage: int
+    resets_at: datetime | None
+    """Null where waiting does not help."""
+
+
 class Problem(BaseModel):
     """The body of every answer that is not a success."""
 
@@ -93,15 +115,27 @@ class Problem(BaseModel):
     errors: tuple[FieldProblem, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     request_id: str | None = None
+    reached: LimitShown | None = None
+    retry_after: int | None = None
+    """Seconds."""
 
     def body(self) -> dict[str, Any]:
         """The JSON object to send: empty parts left out."""
         empty = {name for name in ("errors", "attempts") if not getattr(self, name)}
-        return self.model_dump(mode="json", exclude_none=True, exclude=empty)
+        body = self.model_dump(
+            mode="json", exclude_none=True, exclude=empty | {"reached", "retry_after"}
+        )
+        return body | (self.reached.model_dump(mode="json") if self.reached else {})
+
+    def headers(self) -> dict[str, str]:
+        """What goes with it beside its type."""
+        return {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
 
 
 def problem_for(error: Exception, request_id: str | None = None) -> Problem:
     """Maps an error to its answer; anything unknown is a 500 that tells nothing."""
+    if isinstance(error, LimitReachedError):
+        return _limit(error, request_id)
     if isinstance(error, RequestError):
         status = _STATUS[type(error)]
         fields = (FieldProblem(field=error.field, message=error.message),) if error.field else ()
@@ -127,6 +161,13 @@ def problem_for(error: Exception, request_id: str | None = None) -> Problem:
 def problem_for_status(status: int, detail: str, request_id: str | None = None) -> Problem:
     """The answer to a request that no route took (404, 405)."""
     return _problem(status, detail, request_id)
+
+
+def _limit(error: LimitReachedError, request_id: str | None) -> Problem:
+    told = _problem(_STATUS[type(error)], error.message, request_id)
+    reached = LimitShown.model_validate(error, from_attributes=True)
+    retry_after = error.retry_after if isinstance(error, QuotaExceededError) else None
+    return told.model_copy(update={"reached": reached, "retry_after": retry_after})
 
 
 def _refusal(error: ValidationError, request_id: str | None) -> Problem:

@@ -6,6 +6,7 @@ Customers' text and audio never reach a log line: messages are fixed sentences, 
 from __future__ import annotations
 
 import traceback
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,10 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from voice_gateway.domain.errors import VoiceGatewayError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from voice_gateway.domain.receipt import Attempt, Receipt
+    from voice_gateway.domain.samples.sample import VoiceSample
 
 SERVICE = "voice"
 NAMESPACE = "PersonalityVoices"
@@ -42,12 +44,65 @@ def log_failure(error: Exception, status: int, request_id: str) -> None:
     )
 
 
+@contextmanager
+def log_failures(request_id: str) -> Iterator[None]:
+    """Writes down what fails inside, and hands on that it failed, but not its words.
+
+    Raises:
+        FailedEventError: It failed.
+    """
+    try:
+        yield
+    except Exception as error:
+        log_failure(error, 500, request_id)
+        # Lambda writes whatever is raised to the log, and into the dead letters' attributes.
+        raise FailedEventError(type(error).__name__) from None
+
+
+class FailedEventError(Exception):
+    """An event could not be dealt with; it holds the kind of error alone."""
+
+
 def _figures(**dimensions: str) -> EphemeralMetrics:
     # A sink an answer: answers overlap, and Powertools' shared one has a single set of dimensions.
     figures = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
     for name, value in dimensions.items():
         figures.add_dimension(name, value)
     return figures
+
+
+class SampleTelemetry:
+    """Implements `ports.SampleObserver`: a log line a verdict, and the figures as metrics."""
+
+    def judged(self, sample: VoiceSample) -> None:
+        """Writes the line and the figure of a verdict."""
+        grade = None if sample.report is None else sample.report.grade.value
+        findings = [] if sample.report is None else [f.code.value for f in sample.report.findings]
+        logger().info(
+            "sample judged",
+            tenant=sample.tenant_id,
+            sample=sample.id,
+            state=sample.state.value,
+            grade=grade,
+            findings=findings,
+        )
+        figures = _figures(state=sample.state.value)
+        figures.add_metric("SamplesJudged", MetricUnit.Count, 1)
+        figures.flush_metrics()
+
+    def purged(self, sample: VoiceSample) -> None:
+        """Writes the line and the figure of a purge."""
+        reason = None if sample.tombstone is None else sample.tombstone.reason.value
+        logger().info(
+            "sample purged",
+            tenant=sample.tenant_id,
+            sample=sample.id,
+            reason=reason,
+            settled=sample.settled,
+        )
+        figures = _figures(reason=reason or "unknown")
+        figures.add_metric("SamplesPurged", MetricUnit.Count, 1)
+        figures.flush_metrics()
 
 
 class SpeechTelemetry:
@@ -89,3 +144,24 @@ class SpeechTelemetry:
             request=receipt.request_id,
             error=type(error).__name__,
         )
+
+    def miscounted(self, tenant_id: str, request_id: str, error: Exception) -> None:
+        """Says by which request the tenant's count is too high."""
+        logger().error(
+            "characters not given back",
+            tenant=tenant_id,
+            request=request_id,
+            error=type(error).__name__,
+        )
+
+
+class AuthorizationTelemetry:
+    """Implements `ports.AuthorizationObserver`."""
+
+    def use_not_noted(self, key_id: str, error: Exception) -> None:
+        """Says of which key."""
+        logger().error("key's use not noted", key=key_id, error=type(error).__name__)
+
+    def keys_not_fetched(self, error: Exception) -> None:
+        """Says why; what the provider answered stays out of it."""
+        logger().error("identity provider's keys not fetched", error=type(error).__name__)

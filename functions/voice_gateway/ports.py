@@ -5,25 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
     from datetime import datetime
     from typing import BinaryIO
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from voice_gateway.domain.access import ApiKey
     from voice_gateway.domain.audio import AudioFormat
     from voice_gateway.domain.idempotency import OnceOnly
     from voice_gateway.domain.listing import PersonalityFilter
     from voice_gateway.domain.personality import Personality
     from voice_gateway.domain.receipt import Attempt, Receipt
+    from voice_gateway.domain.samples.sample import PreparedWindow, StoredObject, VoiceSample
     from voice_gateway.domain.samples.signal import DecodedSample
-    from voice_gateway.domain.speech import (
-        ProviderCapabilities,
-        SampleWindow,
-        SpeechChunk,
-        SpeechRequest,
-    )
+    from voice_gateway.domain.samples.upload import UploadForm
+    from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk, SpeechRequest
+    from voice_gateway.domain.tiers import Allowance, Ceiling, Plan, Stock
 
 
 class SpeechProvider(Protocol):
@@ -61,7 +60,7 @@ class SpeechProvider(Protocol):
 class SampleWindows(Protocol):
     """Where the stretches lie that providers clone from."""
 
-    def fetch(self, window: SampleWindow) -> bytes:
+    def fetch(self, window: PreparedWindow) -> bytes:
         """Reads the WAV.
 
         Raises:
@@ -120,6 +119,157 @@ class SampleConverter(Protocol):
         ...
 
 
+class SampleRepository(Protocol):
+    """Keeps what is known of voice samples, one tenant's apart from another's."""
+
+    def create(self, sample: VoiceSample, *, ceiling: Ceiling | None = None) -> None:
+        """Stores a new one.
+
+        Args:
+            sample: In its first version.
+            ceiling: How many there may be that are not buried; None for any number.
+
+        Raises:
+            ConflictError: The tenant has one with this id.
+            PlanLimitError: There would be too many.
+            StaleWriteError: Somebody else is writing the tenant's counts at this moment.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def get(self, tenant_id: str, sample_id: str) -> VoiceSample:
+        """Fetches one, tombstones too.
+
+        Raises:
+            NotFoundError: The tenant has none with this id.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def replace(self, *changes: tuple[VoiceSample, VoiceSample]) -> None:
+        """Puts versions in the place of the ones before (previous, changed): all of them, or none.
+
+        Args:
+            changes: Samples of one tenant, each once; at most `MAX_CHANGES`.
+
+        Raises:
+            StaleWriteError: One is no longer, or not just now, in the version before.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def of_personality(self, tenant_id: str, personality_id: str) -> Sequence[VoiceSample]:
+        """Lists a personality's samples, the newest first, tombstones too.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def due(self, now: datetime) -> Sequence[tuple[str, str]]:
+        """Lists the samples of all tenants that somebody has to look after by now.
+
+        Returns:
+            Tenants' and samples' ids.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+
+class SampleFiles(Protocol):
+    """Keeps the bytes of voice samples, every version of them until they are purged."""
+
+    def upload_form(self, path: str) -> UploadForm:
+        """Makes a form that uploads one original straight into the store, and nothing else.
+
+        Raises:
+            StorageUnavailableError: The store did not answer.
+        """
+        ...
+
+    def write(self, path: str, data: bytes) -> StoredObject:
+        """Stores bytes at a path.
+
+        Raises:
+            StorageUnavailableError: The store did not answer.
+        """
+        ...
+
+    def latest(self, path: str) -> StoredObject | None:
+        """Tells what lies at a path now; None when nothing does.
+
+        Raises:
+            StorageUnavailableError: The store did not answer.
+        """
+        ...
+
+    def read(self, path: str, version: StoredObject) -> bytes | None:
+        """Fetches the bytes of one version; None when they are gone.
+
+        Raises:
+            StorageUnavailableError: The store did not answer.
+        """
+        ...
+
+    def purge(self, folder: str) -> None:
+        """Deletes every version of everything below a folder; a second time finds nothing to do.
+
+        Raises:
+            StorageUnavailableError: The store did not answer, or kept something.
+        """
+        ...
+
+
+class SampleQueue(Protocol):
+    """Where whoever looks after samples is told of one."""
+
+    def attend(self, tenant_id: str, sample_id: str) -> None:
+        """Has a sample looked after soon, once or more often.
+
+        Raises:
+            StorageUnavailableError: The queue did not answer.
+        """
+        ...
+
+
+class ConditioningCache(Protocol):
+    """What the models keep of a voice."""
+
+    def forget(self, content_hashes: Sequence[str]) -> None:
+        """Deletes what was made of these samples or windows; of unknown ones there is nothing.
+
+        Raises:
+            StorageUnavailableError: Not everybody who keeps such things confirmed it.
+        """
+        ...
+
+
+class VoiceAudioCache(Protocol):
+    """What was spoken before in a cloned voice."""
+
+    def purge(self, tenant_id: str, *, personality_id: str, content_hashes: Sequence[str]) -> None:
+        """Deletes what was spoken by a personality, or in a voice that was cloned from these.
+
+        Raises:
+            StorageUnavailableError: The cache did not answer.
+        """
+        ...
+
+
+class SampleObserver(Protocol):
+    """Counts what became of samples; sees no audio and no names."""
+
+    def judged(self, sample: VoiceSample) -> None:
+        """A sample got its verdict."""
+        ...
+
+    def purged(self, sample: VoiceSample) -> None:
+        """Nothing is left of a sample but its tombstone."""
+        ...
+
+
 class SpeechObserver(Protocol):
     """Counts what was spoken; sees receipts, never text or audio."""
 
@@ -135,16 +285,27 @@ class SpeechObserver(Protocol):
         """The receipt could not be stored: its figures must survive in the log."""
         ...
 
+    def miscounted(self, tenant_id: str, request_id: str, error: Exception) -> None:
+        """What was reserved and not spoken could not be given back to the tenant's allowance."""
+        ...
+
 
 class PersonalityRepository(Protocol):
     """Keeps personalities, one tenant's apart from another's."""
 
-    def create(self, personality: Personality, once: OnceOnly | None = None) -> Personality | None:
+    def create(
+        self,
+        personality: Personality,
+        once: OnceOnly | None = None,
+        *,
+        ceiling: Ceiling | None = None,
+    ) -> Personality | None:
         """Stores a new one; over one that is gone, too.
 
         Args:
             personality: In its first version.
             once: Stores nothing when the same request came before.
+            ceiling: How many of those that are counted there may be; None for any number.
 
         Returns:
             None when it is stored; else what the same request made when it came first.
@@ -152,7 +313,8 @@ class PersonalityRepository(Protocol):
         Raises:
             ConflictError: The tenant has one with this id, deleted perhaps.
             InvalidRequestError: The key was used for another request.
-            StaleWriteError: Somebody else is writing it at this moment.
+            PlanLimitError: There would be too many.
+            StaleWriteError: Somebody else is writing it, or counting, at this moment.
             StorageUnavailableError: The table did not answer.
         """
         ...
@@ -173,10 +335,18 @@ class PersonalityRepository(Protocol):
         """
         ...
 
-    def replace(self, previous: Personality, changed: Personality) -> None:
+    def replace(
+        self, previous: Personality, changed: Personality, *, ceiling: Ceiling | None = None
+    ) -> None:
         """Puts a version in the place of the one before, and keeps both in the history.
 
+        Args:
+            previous: As it was read.
+            changed: Its next version.
+            ceiling: How many of those that are counted there may be; None for any number.
+
         Raises:
+            PlanLimitError: It comes back, and there would be too many.
             StaleWriteError: It is no longer, or not just now, in the version `previous`.
             StorageUnavailableError: The table did not answer.
         """
@@ -216,6 +386,59 @@ class PersonalityRepository(Protocol):
         ...
 
 
+class TenantRepository(Protocol):
+    """Knows what a tenant may have."""
+
+    def plan(self, tenant_id: str) -> Plan:
+        """Returns the tenant's plan; of a tenant nobody knows, the free one.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+
+class UsageMeter(Protocol):
+    """Counts what tenants keep and use up."""
+
+    def stock(self, tenant_id: str) -> Mapping[Stock, int]:
+        """Returns how many of each kind the tenant keeps.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def used(self, tenant_id: str, month: str) -> Mapping[Allowance, int]:
+        """Returns how much of each allowance the tenant used in a month (`2026-11`).
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def take(
+        self, tenant_id: str, month: str, allowance: Allowance, amount: int, *, limit: int
+    ) -> int | None:
+        """Uses so much of an allowance, all of it or nothing, however many callers there are.
+
+        Returns:
+            None when it is taken; else how much was used already.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def correct(self, tenant_id: str, month: str, allowance: Allowance, change: int) -> None:
+        """Adds to what was used, or takes from it, whatever the limit.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+
 class ReceiptStore(Protocol):
     """Keeps receipts for a day, for whoever streamed the audio and wants the figures after."""
 
@@ -238,14 +461,101 @@ class ReceiptStore(Protocol):
 
 
 class ApiKeyRepository(Protocol):
-    """Knows which API keys are good; sees only their hashes."""
+    """Keeps API keys, or rather their hashes."""
 
-    def find(self, tenant_id: str, key_hash: str) -> frozenset[str] | None:
-        """Returns the key's scopes, or None when there is no such key or it was revoked.
+    def find(self, tenant_id: str, key_hash: str) -> ApiKey | None:
+        """Finds a key by its hash, be it good or not; None when there is none.
 
         Raises:
             StorageUnavailableError: The table did not answer.
         """
+        ...
+
+    def get(self, tenant_id: str, wanted: str) -> ApiKey:
+        """Fetches a key by its id.
+
+        Raises:
+            NotFoundError: The tenant has none with this id.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def list(
+        self, tenant_id: str, *, limit: int, cursor: str | None = None
+    ) -> tuple[Sequence[ApiKey], str | None]:
+        """Lists by id, the dead ones too, a page at a time.
+
+        Returns:
+            The page, and the cursor of the next one (None at the end).
+
+        Raises:
+            InvalidRequestError: The cursor is not one of ours.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def create(self, api_key: ApiKey) -> None:
+        """Stores a new one.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def rotate(self, old: ApiKey, new: ApiKey, *, until: datetime) -> None:
+        """Stores a new one, and with it lets the old one end.
+
+        Args:
+            old: The one that is replaced.
+            new: The one that takes its place.
+            until: When the old one ends.
+
+        Raises:
+            ConflictError: The old one was revoked or replaced already.
+            StaleWriteError: Somebody else is writing it at this moment.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def revoke(self, api_key: ApiKey, now: datetime) -> None:
+        """Makes a key useless for good; one that was revoked before stays as it is.
+
+        Raises:
+            NotFoundError: The tenant has no such key.
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def note_use(self, api_key: ApiKey, now: datetime) -> None:
+        """Remembers when it was last used.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+
+class TokenVerifier(Protocol):
+    """Knows which people's tokens are good."""
+
+    def verify(self, token: str) -> Mapping[str, object] | None:
+        """Returns what a token claims; None when its word is not to be taken.
+
+        Raises:
+            KeySetUnavailableError: Nobody could say.
+        """
+        ...
+
+
+class AuthorizationObserver(Protocol):
+    """Hears what must not stand in the way of an answer."""
+
+    def use_not_noted(self, key_id: str, error: Exception) -> None:
+        """When a key was last used could not be stored."""
+        ...
+
+    def keys_not_fetched(self, error: Exception) -> None:
+        """The identity provider did not give its keys; those of the last time are still used."""
         ...
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from voice_gateway.adapters.dynamodb_api_keys import DynamoApiKeys
 from voice_gateway.adapters.dynamodb_personalities import DynamoPersonalities
+from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
+from voice_gateway.domain.access import Scope
 from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.character import Traits
 from voice_gateway.domain.errors import ConflictError
@@ -18,10 +20,8 @@ if TYPE_CHECKING:
 
     from voice_gateway.ports import Clock
 
-SCOPES: Final = frozenset(
-    {"personalities:read", "personalities:write", "speech:read", "speech:write"}
-)
-"""Everything that a key may do."""
+SCOPES: Final = frozenset[str](Scope)
+"""The first key may do everything, give itself successors too."""
 
 _PROMPT: Final = (
     "You are {name}, a budtender at {shop}. {description}\n"
@@ -133,11 +133,13 @@ def seed(table: Table, *, tenant_id: str, api_key: str, clock: Clock) -> tuple[s
     if tenant_of(api_key) != tenant_id:
         raise ValueError("the API key is not one of this tenant's")
     DynamoApiKeys(table).put(tenant_id, hash_key(api_key), SCOPES, clock.now())
-    service = PersonalityService(DynamoPersonalities(table, clock), clock)
+    service = PersonalityService(
+        DynamoPersonalities(table, clock), clock, tenants=DynamoTenants(table)
+    )
     made = []
     for character in budtenders():
         try:
-            personality, _ = service.create(tenant_id, character)
+            personality, _ = service.create(tenant_id, character, counted=False)
         except ConflictError:
             continue
         made.append(personality.id)

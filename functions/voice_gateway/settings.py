@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 EXPOSED_HEADERS: Final = (
@@ -17,8 +17,12 @@ EXPOSED_HEADERS: Final = (
     "idempotent-replayed",
     "location",
     "allow",
+    "retry-after",
 )
 """What a page may read of an answer beside what every page may."""
+
+
+_CLONING: Final = r"^((xtts_v2|styletts2)(,(xtts_v2|styletts2))*)?$"
 
 
 class FunctionSettings(BaseSettings):
@@ -50,8 +54,63 @@ class PersonalitiesSettings(FunctionSettings, BrowserSettings):
     """Of the personalities function."""
 
 
+class AccountSettings(FunctionSettings, BrowserSettings):
+    """Of the account function."""
+
+
 class AuthorizerSettings(FunctionSettings):
-    """Of the authorizer."""
+    """Of the authorizer.
+
+    People can sign in where an issuer, an audience and the address of its keys are named: all three
+    or none.
+    """
+
+    jwt_issuer: str = ""
+    """What a token's `iss` must be."""
+    jwt_audience: str = ""
+    """What a token's `aud` must be or hold."""
+    jwt_jwks_url: str = Field(default="", pattern=r"^$|^https://.|^http://127\.0\.0\.1[:/]")
+    """Where the issuer publishes its keys."""
+    jwt_tenant_claim: str = Field(default="tenant", min_length=1)
+    """Which claim names the tenant."""
+    jwt_role_claim: str = Field(default="role", min_length=1)
+    """Which claim names the role, or a list of roles: `viewer`, `editor`, `admin`."""
+
+    @property
+    def people_sign_in(self) -> bool:
+        """Whether tokens are taken at all."""
+        return bool(self.jwt_issuer)
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> Self:
+        named = (self.jwt_issuer, self.jwt_audience, self.jwt_jwks_url)
+        if any(named) and not all(named):
+            raise ValueError("name JWT_ISSUER, JWT_AUDIENCE and JWT_JWKS_URL, or none of them")
+        return self
+
+
+class SamplesSettings(FunctionSettings, BrowserSettings):
+    """Of the samples function."""
+
+    samples_bucket: str = Field(min_length=1)
+    """Where voice samples lie."""
+    sample_queue_url: str = Field(min_length=1)
+    """Where whoever looks after samples is told of one."""
+
+
+class SampleValidationSettings(FunctionSettings):
+    """Of the function that looks after samples."""
+
+    samples_bucket: str = Field(min_length=1)
+    """Where voice samples lie."""
+    sample_queue_url: str = Field(min_length=1)
+    """Where the sweep puts the samples whose time has come."""
+    triton_url: str = Field(pattern=r"^[^/\s:]+:\d+$")
+    """`host:port` of Triton's gRPC endpoint."""
+    triton_tls: bool = False
+    cloning_models: str = Field(default="", pattern=_CLONING)
+    """The Triton models that keep what they heard of a voice, with commas between: those are told
+    to forget a voice that is purged, and it is not purged before all of them did."""
 
 
 class SpeechSettings(FunctionSettings, BrowserSettings):
@@ -60,3 +119,7 @@ class SpeechSettings(FunctionSettings, BrowserSettings):
     triton_url: str = Field(pattern=r"^[^/\s:]+:\d+$")
     """`host:port` of Triton's gRPC endpoint."""
     triton_tls: bool = False
+    cloning_models: str = Field(default="", pattern=_CLONING)
+    """The Triton models that clone, with commas between: those are providers of this deployment."""
+    samples_bucket: str = Field(min_length=1)
+    """Where voice samples lie."""

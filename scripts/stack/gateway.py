@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 
+import aws
 import layout
+import people
 import template
+from event_sources import drain, tick
 from gateway_responses import gateway_response
 from lambda_runtime import LocalFunction
 from proxy_events import (
@@ -45,6 +48,8 @@ MAX_BODY: Final = 10 * 1024 * 1024
 STATE_PATH: Final = "/_local/state"
 """Tells how the functions do; no path of the API."""
 
+_READERS: Final = 2
+"""Of each queue: as many of its messages are dealt with at once."""
 _UNREADABLE: Final = (HttpProcessingError, PayloadEncodingError, web.RequestPayloadError)
 
 Response = TypeVar("Response", bound=web.StreamResponse)
@@ -76,6 +81,8 @@ class Gateway:
         self._web: dict[str, WebFunction] = {}
         self._warmed: set[str] = set()
         self._failures: set[str] = set()
+        self._deployment = deployment
+        self._sources: list[asyncio.Task[None]] = []
         for function in deployment.functions.values():
             made: dict[str, Any] = {"python": python, "root": root, "environment": environment}
             if function.web_adapter:
@@ -96,8 +103,27 @@ class Gateway:
             *(web_function.wait_up() for web_function in self._web.values()),
         )
 
+    def listen(self, sqs: Any) -> None:
+        """Begins to call the functions for their queues and schedules.
+
+        Args:
+            sqs: A client of the local AWS.
+        """
+        self._sources += [
+            asyncio.create_task(drain(source, self._lambdas[source.function], sqs))
+            for source in self._deployment.queues
+            for _ in range(_READERS)
+        ]
+        self._sources += [
+            asyncio.create_task(tick(schedule, self._lambdas[schedule.function]))
+            for schedule in self._deployment.schedules
+        ]
+
     async def aclose(self) -> None:
         """Ends the functions' processes."""
+        for source in self._sources:
+            source.cancel()
+        await asyncio.gather(*self._sources, return_exceptions=True)
         await asyncio.gather(
             *(function.aclose() for function in self._lambdas.values()),
             *(web_function.aclose() for web_function in self._web.values()),
@@ -107,6 +133,8 @@ class Gateway:
         """Answers one HTTP request."""
         if http.path == STATE_PATH:
             return self._state()
+        if http.path == layout.JWKS_PATH:
+            return web.json_response(people.key_set())
         started = time.perf_counter()
         request = await self._read(http)
         if isinstance(request, web.Response):
@@ -325,6 +353,7 @@ async def _main() -> None:
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
     runner = await serve(gateway, layout.GATEWAY_PORT.number)
     starting = asyncio.create_task(gateway.start())
+    gateway.listen(aws.client("sqs", layout.aws_environment()["AWS_ENDPOINT_URL"]))
     await stop.wait()
     starting.cancel()
     await runner.cleanup()

@@ -13,6 +13,8 @@ TEMPLATE: Final = ROOT / "template.yaml"
 TOOLS: Final = ROOT / ".local" / "tools"
 VOICES: Final = ROOT / ".local" / "voices"
 WEIGHTS: Final = ROOT / ".local" / "weights"
+CLONING: Final = ("xtts_v2", "styletts2")
+"""Models whose checkpoint is too large for the repository: served where it is there."""
 """Where scripts/fetch_models.py puts voices."""
 LOCAL: Final = Path(os.environ.get("VOICE_LOCAL") or ROOT / ".local")
 """What one stack keeps; a second stack beside it has its own, and its own ports."""
@@ -26,6 +28,10 @@ RESOURCES: Final = STATE / "resources.json"
 REGION: Final = "us-east-1"
 ACCOUNT: Final = "000000000000"
 TENANT: Final = "demo"
+ISSUER_KEY: Final = STATE / "issuer.pem"
+"""Signs people's tokens on this machine, and opens nothing elsewhere."""
+JWKS_PATH: Final = "/_local/jwks.json"
+TOKEN_AUDIENCE: Final = "personality-voices"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +76,29 @@ def aws_environment() -> dict[str, str]:
     }
 
 
+def models() -> tuple[str, ...]:
+    """What Triton serves: Piper, and what clones where a checkpoint was fetched or named."""
+    there = (
+        model
+        for model in CLONING
+        if f"{model.upper()}_CHECKPOINT" in os.environ or (WEIGHTS / model).is_dir()
+    )
+    return ("piper", *there)
+
+
 def template_parameters() -> dict[str, str]:
     """What the template's parameters are on this machine."""
     return {
         "TritonUrl": f"127.0.0.1:{TRITON_GRPC_PORT.number}",
         "TritonTls": "false",
+        "CloningModels": ",".join(models()[1:]),
         "DeletionProtection": "false",
+        "JwtIssuer": issuer(),
+        "JwtAudience": TOKEN_AUDIENCE,
+        "JwtJwksUrl": f"{issuer()}{JWKS_PATH}",
     }
+
+
+def issuer() -> str:
+    """Who signs people's tokens on this machine; see `people`."""
+    return f"http://127.0.0.1:{GATEWAY_PORT.number}"

@@ -1,9 +1,10 @@
-"""The local stack, and a voice from it: up, down, status, logs, start, stop, speak."""
+"""The local stack, and a voice from it: up, down, status, logs, start, stop, token, speak."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 # PYTHONSAFEPATH, which the Makefile sets, keeps a script's own folder off the path.
@@ -12,13 +13,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 if sys.version_info < (3, 11):  # noqa: UP036 - told plainly, before an import breaks on syntax
     sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}. See `make setup`.")
 
+import layout
 import parts
+import people
 import speak
 import stack
 import status
 from processes import PartError
 from tools import InstallError
 from tritonserver import InstallError as TritonInstallError
+from voice_gateway.domain.access import Role
 
 NOT_RUNNING = 3
 """Exit status of `status` when not everything runs, as init scripts have it."""
@@ -58,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
         each = command(name, help_text)
         each.add_argument("part", choices=parts.NAMES)
         each.set_defaults(run=run)
+    signing = command("token", "Print a person's token for this machine's stack.")
+    signing.add_argument("--role", choices=[role.value for role in Role], default=Role.ADMIN.value)
+    signing.add_argument("--tenant", default=layout.TENANT)
+    signing.add_argument("--hours", type=float, default=8.0, help="how long it is good")
+    signing.set_defaults(run=_token)
     speaking = command("speak", "Speak a text into a file.")
     speak.add_arguments(speaking)
     speaking.set_defaults(run=speak.run)
@@ -91,6 +100,13 @@ def _logs(options: argparse.Namespace) -> int:
     for name in [options.part] if options.part else parts.NAMES:
         print(f"== {name}: {stack.supervisor.log(name)}")
         print(stack.supervisor.tail(name, options.lines))
+    return 0
+
+
+def _token(options: argparse.Namespace) -> int:
+    print(
+        people.token(role=options.role, tenant=options.tenant, life=timedelta(hours=options.hours))
+    )
     return 0
 
 

@@ -23,9 +23,6 @@ TRITON: Final = "triton"
 AWS: Final = "aws"
 GATEWAY: Final = "gateway"
 NAMES: Final = (TRITON, AWS, GATEWAY)
-CLONING: Final = ("xtts_v2", "styletts2")
-"""Models whose checkpoint is too large for the repository: served where it is there."""
-
 _REPOSITORY: Final = layout.ROOT / "model_repository"
 _SERVING: Final = layout.ROOT / "triton" / "src"
 _STACK: Final = layout.ROOT / "scripts" / "stack"
@@ -48,14 +45,14 @@ def triton() -> Part:
         repository=_REPOSITORY,
         source=_SERVING,
         run_dir=layout.RUN / TRITON,
-        models=models(),
+        models=layout.models(),
         ports=tritonserver.Ports(http=http, grpc=grpc, metrics=metrics),
     )
     fetched = {"PIPER_VOICES_DIR": str(layout.VOICES)}
     for model in server.models[1:]:
         fetched[f"{model.upper()}_CHECKPOINT"] = str(layout.WEIGHTS / model)
         fetched[f"{model.upper()}_CACHE_DIR"] = str(layout.STATE / "conditioning" / model)
-    environment = server.environment(_system_environment() | fetched | _variables_of(models()))
+    environment = server.environment(_system_environment() | fetched | _variables_of(server.models))
     return Part(
         name=TRITON,
         command=server.command(),
@@ -72,16 +69,6 @@ def triton() -> Part:
             (*_SERVING.rglob("*.py"), *_REPOSITORY.rglob("*")),
         ),
     )
-
-
-def models() -> tuple[str, ...]:
-    """What is served: Piper, and what clones where a checkpoint was fetched or named."""
-    there = (
-        model
-        for model in CLONING
-        if f"{model.upper()}_CHECKPOINT" in os.environ or (layout.WEIGHTS / model).is_dir()
-    )
-    return ("piper", *there)
 
 
 def local_aws() -> Part:

@@ -24,6 +24,8 @@ STORAGE_TYPES: Final = ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Qu
 
 _INTEGRATION: Final = "x-amazon-apigateway-integration"
 _FUNCTION_IN_URI: Final = re.compile(r":function:([^/]+)/")
+_RATE: Final = re.compile(r"rate\((?P<number>\d+) (?P<unit>minute|hour|day)s?\)")
+_UNIT_SECONDS: Final = {"minute": 60, "hour": 3600, "day": 86400}
 _DEFAULT_INTEGRATION_MS: Final = 29_000
 _MANAGED_POLICIES: Final = {
     "AWSLambdaBasicExecutionRole": (
@@ -106,11 +108,38 @@ class Api:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSource:
+    """A queue whose messages a function gets."""
+
+    queue: str
+    """The queue's logical id."""
+    url: str
+    arn: str
+    function: str
+    """The function's logical id."""
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """A function that is called by the clock."""
+
+    rule: str
+    """The rule's logical id."""
+    function: str
+    """The function's logical id."""
+    seconds: float
+    """From one call to the next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
     """The whole template with nothing left to resolve."""
 
     functions: Mapping[str, Function]
     api: Api
+    queues: tuple[QueueSource, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
 
 
 def translate(path: Path = TEMPLATE) -> dict[str, Any]:
@@ -142,7 +171,8 @@ def storage(translated: Mapping[str, Any]) -> dict[str, Any]:
         "AWSTemplateFormatVersion": "2010-09-09",
         "Parameters": translated["Parameters"],
         "Resources": {
-            name: resource
+            # Without its wait for what is not created here, such as a policy.
+            name: {key: value for key, value in resource.items() if key != "DependsOn"}
             for name, resource in translated["Resources"].items()
             if resource["Type"] in STORAGE_TYPES
         },
@@ -174,7 +204,20 @@ def deployment(
         for name, resource in resources.items()
         if resource["Type"] == "AWS::Lambda::Function"
     }
-    return Deployment(functions=functions, api=_api(resources, resolve))
+    return Deployment(
+        functions=functions,
+        api=_api(resources, resolve),
+        queues=tuple(
+            _queue_source(resource["Properties"], resolve)
+            for resource in resources.values()
+            if resource["Type"] == "AWS::Lambda::EventSourceMapping"
+        ),
+        schedules=tuple(
+            _schedule(name, resource["Properties"])
+            for name, resource in resources.items()
+            if resource["Type"] == "AWS::Events::Rule"
+        ),
+    )
 
 
 def _function(name: str, properties: Mapping[str, Any], resolve: Resolver) -> Function:
@@ -187,6 +230,29 @@ def _function(name: str, properties: Mapping[str, Any], resolve: Resolver) -> Fu
         timeout=float(resolve(properties.get("Timeout", 3))),
         memory=int(resolve(properties.get("MemorySize", 128))),
         log_level=resolve(properties.get("LoggingConfig", {}).get("ApplicationLogLevel", "INFO")),
+    )
+
+
+def _queue_source(properties: Mapping[str, Any], resolve: Resolver) -> QueueSource:
+    queue = properties["EventSourceArn"]["Fn::GetAtt"][0]
+    return QueueSource(
+        queue=queue,
+        url=resolve({"Ref": queue}),
+        arn=resolve(properties["EventSourceArn"]),
+        function=properties["FunctionName"]["Ref"],
+        batch_size=int(properties.get("BatchSize", 10)),
+    )
+
+
+def _schedule(name: str, properties: Mapping[str, Any]) -> Schedule:
+    match = _RATE.fullmatch(properties["ScheduleExpression"])
+    if match is None:
+        raise ValueError(f"{name}: only rates are known to the local stack")
+    (target,) = properties["Targets"]
+    return Schedule(
+        rule=name,
+        function=target["Arn"]["Fn::GetAtt"][0],
+        seconds=int(match["number"]) * _UNIT_SECONDS[match["unit"]],
     )
 
 

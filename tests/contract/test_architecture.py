@@ -29,6 +29,7 @@ MAY_SEE: Final = {
     "providers": {"domain", "ports", "providers"},
     "http_errors": {"domain"},
     "api_models": {"domain", "services"},  # it maps to the services' commands
+    "sample_models": {"domain", "services"},
     "settings": {"domain"},
     "observability": {"domain", "ports"},
     "handlers": {
@@ -39,6 +40,7 @@ MAY_SEE: Final = {
         "http_errors",
         "observability",
         "ports",
+        "sample_models",
         "services",
         "settings",
     },
@@ -60,9 +62,11 @@ HEAVY: Final = {
     "boto3",
     "botocore.client",  # powertools takes the empty top of botocore, nothing below
     "botocore.session",
+    "cryptography",
     "google",
     "ibm_cloud_sdk_core",
     "ibm_watson",
+    "jwt",
     "onnxruntime",
     "piper",
     "torch",

@@ -6,6 +6,7 @@ shows what was measured.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 import time
@@ -20,15 +21,19 @@ import pytest
 from botocore.config import Config
 
 from fakes.personalities import FakePersonalities
+from fakes.tenants import FakeTenants
 from voice_gateway.adapters.dynamodb_personalities import DynamoPersonalities
 from voice_gateway.adapters.system_clock import SystemClock
 from voice_gateway.domain.errors import (
     ConflictError,
+    NotFoundError,
+    PlanLimitError,
     PreconditionFailedError,
     StaleWriteError,
 )
 from voice_gateway.domain.idempotency import OnceOnly
 from voice_gateway.domain.personality import Character, Personality, VoiceConfig
+from voice_gateway.domain.tiers import Overrides, Plan
 from voice_gateway.services.personalities import PersonalityService
 
 if TYPE_CHECKING:
@@ -99,7 +104,7 @@ def _character(personality: Personality) -> dict[str, Any]:
 def test_every_accepted_write_is_in_the_history_and_stands_on_the_one_before(
     repository: PersonalityRepository,
 ) -> None:
-    service = PersonalityService(repository, SystemClock())
+    service = PersonalityService(repository, SystemClock(), tenants=FakeTenants())
     first, _ = service.create("shop", Character(name="Marcel"))
     writes = Writes()
     begin = time.monotonic()
@@ -156,7 +161,7 @@ def test_every_accepted_write_is_in_the_history_and_stands_on_the_one_before(
 
 
 def test_one_creation_of_many_at_once(repository: PersonalityRepository) -> None:
-    service = PersonalityService(repository, SystemClock())
+    service = PersonalityService(repository, SystemClock(), tenants=FakeTenants())
     once = OnceOnly("the-key", "the-body")
 
     def create(number: int) -> str:
@@ -176,7 +181,7 @@ def test_one_creation_of_many_at_once(repository: PersonalityRepository) -> None
 
 
 def test_deleting_and_restoring_at_once_lose_nothing(repository: PersonalityRepository) -> None:
-    service = PersonalityService(repository, SystemClock())
+    service = PersonalityService(repository, SystemClock(), tenants=FakeTenants())
     first, _ = service.create("shop", Character(name="Marcel"))
 
     def flip(number: int) -> None:
@@ -197,3 +202,55 @@ def test_deleting_and_restoring_at_once_lose_nothing(repository: PersonalityRepo
     assert [v.deleted_at is None for v in reversed(versions)] == [
         v.version % 2 == 1 for v in reversed(versions)
     ]
+
+
+def test_fifty_creations_at_once_stop_at_the_limit(repository: PersonalityRepository) -> None:
+    limit = 3
+    tenants = FakeTenants(Plan(overrides=Overrides(personalities=limit)))
+    service = PersonalityService(repository, SystemClock(), tenants=tenants)
+    service.create("shop", Character(name="Seeded"), counted=False)
+
+    def create(number: int) -> str:
+        try:
+            service.create("shop", Character(name=f"P {number}"))
+        except PlanLimitError as error:
+            assert (error.limit, error.usage, error.tier) == (limit, limit, "free")
+            return "refused"
+        return "made"
+
+    with ThreadPoolExecutor(50) as pool:
+        outcomes = Counter(pool.map(create, range(50)))
+    assert outcomes == {"made": limit, "refused": 50 - limit}
+    page, _ = service.list("shop", limit=100)
+    assert len(page) == limit + 1
+
+
+def test_places_are_given_back_and_taken_anew(repository: PersonalityRepository) -> None:
+    """Of three places, whoever deletes, restores and creates at once, never more are taken."""
+    limit = 3
+    tenants = FakeTenants(Plan(overrides=Overrides(personalities=limit)))
+    service = PersonalityService(repository, SystemClock(), tenants=tenants)
+    for number in range(limit):
+        service.create("shop", Character(name=f"First {number}"))
+        service.delete("shop", f"first-{number}")
+
+    def act(number: int) -> None:
+        with contextlib.suppress(PlanLimitError, NotFoundError):
+            match number % 3:
+                case 0:
+                    service.restore("shop", f"first-{number % limit}")
+                case 1:
+                    service.create("shop", Character(name=f"P {number}"))
+                case _:
+                    service.delete("shop", f"first-{number % limit}")
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(act, range(48)))
+    page, _ = service.list("shop", limit=100)
+    assert len(page) <= limit
+    for personality in page:
+        service.delete("shop", personality.id)
+    for number in range(limit):
+        service.create("shop", Character(name=f"Last {number}"))
+    with pytest.raises(PlanLimitError):
+        service.create("shop", Character(name="One more"))

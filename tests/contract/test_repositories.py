@@ -17,6 +17,7 @@ from fakes.receipts import FakeReceipts
 from voice_gateway.adapters.dynamodb_api_keys import DynamoApiKeys
 from voice_gateway.adapters.dynamodb_personalities import DynamoPersonalities
 from voice_gateway.adapters.dynamodb_receipts import DynamoReceipts
+from voice_gateway.domain.access import ApiKey
 from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.character import Traits
 from voice_gateway.domain.errors import (
@@ -57,7 +58,10 @@ LARGE: dict[str, Any] = {
 class WritableApiKeys(ApiKeyRepository, Protocol):
     def put(self, tenant_id: str, key_hash: str, scopes: frozenset[str], now: datetime) -> None: ...
 
-    def revoke(self, tenant_id: str, key_hash: str, now: datetime) -> None: ...
+
+def _api_key(letter: str, tenant_id: str = "shop", **changes: Any) -> ApiKey:
+    made = {"tenant_id": tenant_id, "key_hash": letter * 64, "created_at": NOW}
+    return ApiKey(**{"scopes": frozenset({"speech:read"}), **made, **changes})
 
 
 def _personality(personality_id: str, tenant_id: str = "shop", **changes: Any) -> Personality:
@@ -556,32 +560,93 @@ class TestReceipts:
 class TestApiKeys:
     SCOPES = frozenset({"speech:write", "speech:read"})
 
-    def test_knows_the_scopes_of_a_key(self, api_keys: WritableApiKeys) -> None:
-        api_keys.put("shop", "a" * 64, self.SCOPES, NOW)
-        assert api_keys.find("shop", "a" * 64) == self.SCOPES
+    def test_gives_back_exactly_what_was_stored(self, api_keys: WritableApiKeys) -> None:
+        stored = _api_key("a", name="Kasse 🎤", expires_at=NOW + timedelta(days=1))
+        api_keys.create(stored)
+        api_keys.create(_api_key("b", scopes=frozenset()))
+        assert api_keys.find("shop", "a" * 64) == stored == api_keys.get("shop", "a" * 12)
+        assert api_keys.find("shop", "b" * 64) == _api_key("b", scopes=frozenset())
 
-    def test_a_key_may_have_no_scope(self, api_keys: WritableApiKeys) -> None:
-        api_keys.put("shop", "a" * 64, frozenset(), NOW)
-        assert api_keys.find("shop", "a" * 64) == frozenset()
-
-    @pytest.mark.parametrize("tenant_and_hash", [("shop", "b" * 64), ("other", "a" * 64)])
+    @pytest.mark.parametrize("tenant_and_letter", [("shop", "b"), ("other", "a")])
     def test_knows_no_other(
-        self, api_keys: WritableApiKeys, tenant_and_hash: tuple[str, str]
+        self, api_keys: WritableApiKeys, tenant_and_letter: tuple[str, str]
     ) -> None:
-        api_keys.put("shop", "a" * 64, self.SCOPES, NOW)
-        assert api_keys.find(*tenant_and_hash) is None
+        tenant_id, letter = tenant_and_letter
+        api_keys.create(_api_key("a"))
+        assert api_keys.find(tenant_id, letter * 64) is None
+        with pytest.raises(NotFoundError):
+            api_keys.get(tenant_id, letter * 12)
 
-    def test_a_revoked_key_is_none_and_stays_so(self, api_keys: WritableApiKeys) -> None:
+    def test_a_revoked_key_stays_so(self, api_keys: WritableApiKeys) -> None:
         api_keys.put("shop", "a" * 64, self.SCOPES, NOW)
-        api_keys.revoke("shop", "a" * 64, NOW)
-        assert api_keys.find("shop", "a" * 64) is None
+        api_keys.revoke(_api_key("a"), NOW)
         api_keys.put("shop", "a" * 64, self.SCOPES, NOW)
-        assert api_keys.find("shop", "a" * 64) is None
+        api_keys.revoke(_api_key("a"), NOW + timedelta(days=1))
+        assert api_keys.get("shop", "a" * 12).revoked_at == NOW
 
     def test_only_a_key_can_be_revoked(self, api_keys: WritableApiKeys) -> None:
         with pytest.raises(NotFoundError):
-            api_keys.revoke("shop", "a" * 64, NOW)
+            api_keys.revoke(_api_key("a"), NOW)
         assert api_keys.find("shop", "a" * 64) is None
+
+    def test_a_replaced_key_ends_when_it_was_told(self, api_keys: WritableApiKeys) -> None:
+        old, new = _api_key("a", name="till"), _api_key("b", name="till")
+        until = NOW + timedelta(hours=24)
+        api_keys.create(old)
+        api_keys.rotate(old, new, until=until)
+        replaced = api_keys.get("shop", old.id)
+        assert (replaced.expires_at, replaced.replaced_by) == (until, new.id)
+        assert api_keys.get("shop", new.id) == new
+
+    @pytest.mark.parametrize("how", ["replaced", "revoked", "absent"])
+    def test_a_dead_key_is_not_replaced(self, api_keys: WritableApiKeys, how: str) -> None:
+        old = _api_key("a")
+        if how != "absent":
+            api_keys.create(old)
+        if how == "revoked":
+            api_keys.revoke(old, NOW)
+        if how == "replaced":
+            api_keys.rotate(old, _api_key("c"), until=NOW)
+        with pytest.raises(ConflictError):
+            api_keys.rotate(old, _api_key("b"), until=NOW + timedelta(days=7))
+        assert api_keys.find("shop", "b" * 64) is None
+
+    def test_of_many_rotations_at_once_one_counts(self, api_keys: WritableApiKeys) -> None:
+        old = _api_key("a")
+        api_keys.create(old)
+
+        def rotate(letter: str) -> bool:
+            try:
+                api_keys.rotate(old, _api_key(letter), until=NOW)
+            except (ConflictError, StaleWriteError):
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(rotate, "bcdef0123")) == 1
+        page, _ = api_keys.list("shop", limit=100)
+        assert len(page) == 2
+
+    def test_its_last_use_is_noted(self, api_keys: WritableApiKeys) -> None:
+        stored = _api_key("a")
+        api_keys.create(stored)
+        api_keys.note_use(stored, NOW)
+        assert api_keys.get("shop", stored.id) == stored.model_copy(update={"last_used_at": NOW})
+
+    def test_lists_by_id_in_pages(self, api_keys: WritableApiKeys) -> None:
+        for letter in "cab":
+            api_keys.create(_api_key(letter))
+        api_keys.create(_api_key("d", tenant_id="other"))
+        page, cursor = api_keys.list("shop", limit=2)
+        assert [k.id[0] for k in page] == ["a", "b"]
+        page, cursor = api_keys.list("shop", limit=2, cursor=cursor)
+        assert ([k.id[0] for k in page], cursor) == (["c"], None)
+        assert api_keys.list("nobody", limit=2) == ([], None)
+
+    @pytest.mark.parametrize("cursor", ["", "x", "YWJj"])
+    def test_refuses_a_spoilt_cursor(self, api_keys: WritableApiKeys, cursor: str) -> None:
+        with pytest.raises(InvalidRequestError):
+            api_keys.list("shop", limit=2, cursor=cursor)
 
 
 class TestTroubleWithTheTable:
@@ -605,7 +670,12 @@ class TestTroubleWithTheTable:
             lambda: receipts.get("shop", "r1"),
             lambda: keys.find("shop", "a" * 64),
             lambda: keys.put("shop", "a" * 64, frozenset(), NOW),
-            lambda: keys.revoke("shop", "a" * 64, NOW),
+            lambda: keys.revoke(_api_key("a"), NOW),
+            lambda: keys.get("shop", "a" * 12),
+            lambda: keys.list("shop", limit=2),
+            lambda: keys.create(_api_key("a")),
+            lambda: keys.rotate(_api_key("a"), _api_key("b"), until=NOW),
+            lambda: keys.note_use(_api_key("a"), NOW),
         ]
         for call in calls:
             with pytest.raises(StorageUnavailableError):

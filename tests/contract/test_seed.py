@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fakes.authorizations import RecordingAuthorizations
 from fakes.clock import FakeClock
+from fakes.tenants import FakeTenants
 from voice_gateway.adapters.dynamodb_api_keys import DynamoApiKeys
 from voice_gateway.adapters.dynamodb_personalities import DynamoPersonalities
 from voice_gateway.domain.chain import Quality
@@ -20,13 +22,17 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
 
+def _authorization(table: Table) -> AuthorizationService:
+    return AuthorizationService(DynamoApiKeys(table), FakeClock(), RecordingAuthorizations())
+
+
 def test_gives_a_fresh_stack_a_key_and_the_budtenders(table: Table) -> None:
     key = mint_key("demo")
     clock = FakeClock()
     made = seed(table, tenant_id="demo", api_key=key, clock=clock)
     assert made == ("marcel", "shante", "zac")
 
-    identity = AuthorizationService(DynamoApiKeys(table)).identify(f"Bearer {key}")
+    identity = _authorization(table).identify(f"Bearer {key}")
     assert identity is not None
     assert (identity.tenant_id, identity.scopes) == ("demo", SCOPES)
 
@@ -59,7 +65,9 @@ def test_changes_nothing_of_an_owners(table: Table) -> None:
     clock = FakeClock()
     key = mint_key("demo")
     repository = DynamoPersonalities(table, clock)
-    owned, _ = PersonalityService(repository, clock).create("demo", Character(name="Marcel"))
+    owned, _ = PersonalityService(repository, clock, tenants=FakeTenants()).create(
+        "demo", Character(name="Marcel")
+    )
     clock.advance(60)
     assert seed(table, tenant_id="demo", api_key=key, clock=clock) == ("shante", "zac")
     before = table.scan()["Items"]
@@ -73,9 +81,10 @@ def test_does_not_bring_a_revoked_key_back(table: Table) -> None:
     clock = FakeClock()
     key = mint_key("demo")
     seed(table, tenant_id="demo", api_key=key, clock=clock)
-    DynamoApiKeys(table).revoke("demo", hash_key(key), clock.now())
+    keys = DynamoApiKeys(table)
+    keys.revoke(keys.get("demo", hash_key(key)[:12]), clock.now())
     seed(table, tenant_id="demo", api_key=key, clock=clock)
-    assert AuthorizationService(DynamoApiKeys(table)).identify(f"Bearer {key}") is None
+    assert _authorization(table).identify(f"Bearer {key}") is None
 
 
 @pytest.mark.parametrize("key", [mint_key("other"), "", "secret"])

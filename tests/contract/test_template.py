@@ -16,6 +16,7 @@ import layout
 import template
 from template import Function
 from voice_gateway import settings
+from voice_gateway.domain.samples.sample import original_path
 from voice_gateway.settings import FunctionSettings
 
 ROOT = Path(__file__).parents[2]
@@ -27,12 +28,39 @@ RESOURCES: dict[str, Any] = TRANSLATED["Resources"]
 NOT_SETTINGS = re.compile(r"AWS_|POWERTOOLS_|PORT$")
 OPEN_ROUTES: set[tuple[str, str]] = set()
 """Routes that anybody may call: none."""
-ACTIONS = {
-    "SpeechFunction": {"GetItem", "PutItem"},
-    "PersonalitiesFunction": {"GetItem", "PutItem", "UpdateItem", "Query"},
-    "AuthorizerFunction": {"GetItem"},
+_SAMPLE_KEEPER = {"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"}
+RIGHTS = {
+    "SpeechFunction": {
+        "Table": {"GetItem", "PutItem", "UpdateItem"},
+        "SamplesBucket/tenants/*/samples/*.wav": {"GetObject"},
+    },
+    "PersonalitiesFunction": {"Table": {"GetItem", "PutItem", "UpdateItem", "Query"}},
+    "AccountFunction": {"Table": {"GetItem", "PutItem", "UpdateItem", "Query"}},
+    "AuthorizerFunction": {"Table": {"GetItem", "UpdateItem"}},
+    "SamplesFunction": {
+        "Table": _SAMPLE_KEEPER,
+        "SamplesBucket/tenants/*/samples/*/original": {"PutObject"},
+        "SampleQueue": {"SendMessage"},
+    },
+    "SampleValidationFunction": {
+        "Table": _SAMPLE_KEEPER,
+        "SamplesBucket": {"ListBucket", "ListBucketVersions"},
+        "SamplesBucket/tenants/*/samples/*": {
+            "GetObject",
+            "GetObjectVersion",
+            "PutObject",
+            "DeleteObjectVersion",
+        },
+        "SampleQueue": {
+            "SendMessage",
+            "ReceiveMessage",
+            "DeleteMessage",
+            "GetQueueAttributes",
+        },
+    },
 }
-"""What each function may do with the table."""
+"""What each function may do with what."""
+SERVICES = {"Table": "dynamodb", "SamplesBucket": "s3", "SampleQueue": "sqs"}
 KEPT_OUT = {"torch", "onnxruntime", "piper-tts", "transformers", "scipy", "aiohttp", "pytest"}
 
 each_function = pytest.mark.parametrize(
@@ -138,22 +166,58 @@ def test_the_web_app_has_the_routes_that_lead_to_it() -> None:
     assert readiness in served
 
 
-def test_the_personalities_app_has_the_routes_that_lead_to_it() -> None:
+def _rest_apps() -> dict[str, Any]:
+    from fakes.api_keys import FakeApiKeys
     from fakes.clock import FakeClock
     from fakes.personalities import FakePersonalities
-    from voice_gateway.handlers.personalities import create_app
+    from fakes.sample_house import SampleHouse
+    from fakes.tenants import FakeTenants
+    from fakes.usage import FakeUsage
+    from voice_gateway.handlers import account, personalities, voice_samples
+    from voice_gateway.services.api_keys import ApiKeyService
+    from voice_gateway.services.chosen_samples import ChosenSamples
     from voice_gateway.services.personalities import PersonalityService
+    from voice_gateway.services.usage import UsageService
 
-    app = create_app(PersonalityService(FakePersonalities(), FakeClock()))
+    clock, tenants, samples = FakeClock(), FakeTenants(), SampleHouse()
+    service = PersonalityService(FakePersonalities(), clock, tenants=tenants)
+    return {
+        "PersonalitiesFunction": personalities.create_app(service, ChosenSamples(samples.samples)),
+        "AccountFunction": account.create_app(
+            ApiKeyService(FakeApiKeys(), clock), UsageService(tenants, FakeUsage(), clock)
+        ),
+        "SamplesFunction": voice_samples.create_app(samples.api, samples.consents),
+    }
+
+
+@pytest.mark.parametrize(
+    "function", ["PersonalitiesFunction", "AccountFunction", "SamplesFunction"]
+)
+def test_a_rest_app_has_the_routes_that_lead_to_it(function: str) -> None:
+    app = _rest_apps()[function]
     served = {
         (route.method, re.sub(r"<(\w+)>", r"{\1}", route.path))
         for route in (*app._static_routes, *app._dynamic_routes)
         if route.func.__name__ != "refuse"
     }
-    routed = {
-        (r.method, r.path) for r in DEPLOYMENT.api.routes if r.function == "PersonalitiesFunction"
-    }
+    routed = {(r.method, r.path) for r in DEPLOYMENT.api.routes if r.function == function}
     assert served == routed
+
+
+def test_the_authorizer_writes_nothing_but_when_a_key_was_used() -> None:
+    (policy,) = RESOURCES["AuthorizerFunctionRole"]["Properties"]["Policies"]
+    (writing,) = (
+        statement
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Action"] == "dynamodb:UpdateItem"
+    )
+    attributes = writing["Condition"]["ForAllValues:StringEquals"]["dynamodb:Attributes"]
+    assert set(attributes) == {"PK", "SK", "last_used_at"}
+
+
+def test_a_revoked_key_is_out_within_a_minute() -> None:
+    """As docs/decisions.md says."""
+    assert [each.ttl for each in DEPLOYMENT.api.authorizers.values()] == [60]
 
 
 def test_a_page_of_another_origin_may_send_what_the_api_reads() -> None:
@@ -209,21 +273,54 @@ def test_functions_and_gateway_know_one_origin() -> None:
         assert response.headers["Access-Control-Allow-Origin"] == "https://shop.example"
 
 
+def _resource(named: dict[str, Any]) -> str:
+    """`Table` of its ARN, `SamplesBucket/tenants/*` of a part of its ARN."""
+    if "Fn::GetAtt" in named:
+        logical_id, attribute = named["Fn::GetAtt"]
+        assert attribute == "Arn"
+        return str(logical_id)
+    return re.sub(r"\$\{(\w+)\.Arn\}", r"\1", named["Fn::Sub"])
+
+
 @each_function
-def test_functions_reach_the_table_and_nothing_else(function: Function) -> None:
+def test_functions_have_the_rights_they_need_and_no_others(function: Function) -> None:
     role = RESOURCES[f"{function.name}Role"]["Properties"]
     assert len(role["ManagedPolicyArns"]) == 1
-    statements = [
-        statement
-        for policy in role["Policies"]
-        for statement in policy["PolicyDocument"]["Statement"]
+    allowed: dict[str, set[str]] = {}
+    for policy in role["Policies"]:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            resource = _resource(statement["Resource"])
+            actions = statement["Action"]
+            service = SERVICES[resource.partition("/")[0]]
+            for action in [actions] if isinstance(actions, str) else actions:
+                assert action.startswith(f"{service}:")
+                allowed.setdefault(resource, set()).add(action.partition(":")[2])
+    assert allowed == RIGHTS[function.name]
+
+
+def test_what_the_bucket_says_reaches_who_looks_after_samples() -> None:
+    (notification,) = RESOURCES["SamplesBucket"]["Properties"]["NotificationConfiguration"][
+        "QueueConfigurations"
     ]
-    allowed: set[str] = set()
-    for statement in statements:
-        assert statement["Resource"] == {"Fn::GetAtt": ["Table", "Arn"]}
-        actions = statement["Action"]
-        allowed |= {actions} if isinstance(actions, str) else set(actions)
-    assert allowed == {f"dynamodb:{action}" for action in ACTIONS[function.name]}
+    (source,) = DEPLOYMENT.queues
+    assert notification["Queue"] == {"Fn::GetAtt": [source.queue, "Arn"]}
+    rules = {r["Name"]: r["Value"] for r in notification["Filter"]["S3Key"]["Rules"]}
+    path = original_path("shop", "0" * 32)
+    assert path.startswith(rules["prefix"])
+    assert path.endswith(rules["suffix"])
+    # What is cut from a sample lies beside it, and must not be looked at in its turn.
+    assert not "tenants/shop/samples/1/xtts_v2/0.wav".endswith(rules["suffix"])
+    assert source.function == "SampleValidationFunction"
+    queue = RESOURCES[source.queue]["Properties"]
+    assert queue["VisibilityTimeout"] >= 6 * DEPLOYMENT.functions[source.function].timeout
+    assert [s.function for s in DEPLOYMENT.schedules] == [source.function]
+
+
+def test_dead_letters_raise_an_alarm() -> None:
+    alarm = RESOURCES["SampleValidationDeadLettersAlarm"]["Properties"]
+    (dimension,) = alarm["Dimensions"]
+    assert dimension["Value"] == {"Fn::GetAtt": ["SampleValidationDeadLetters", "QueueName"]}
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
 
 
 def test_data_outlives_the_stack() -> None:

@@ -142,7 +142,7 @@ def test_a_personality_is_changed_deleted_and_brought_back(client: httpx.Client)
     assert (known.status_code, known.content) == (304, b"")
     voice = client.put(f"{here}/voice", json={"quality": "medium"})
     assert voice.json() == client.get(f"{here}/voice").json()
-    assert client.put(here, json={"name": "Ida", "voice_config": voice.json()}).status_code == 200
+    assert client.put(f"{here}/voice", json=voice.json()).status_code == 200
 
     speech = {"text": "Hi.", "personality": "ida"}
     assert client.delete(here).status_code == 200

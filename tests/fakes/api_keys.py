@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
-from voice_gateway.domain.errors import NotFoundError, StorageUnavailableError
+from voice_gateway.adapters.cursor import decode_cursor, encode_cursor
+from voice_gateway.domain.access import ApiKey
+from voice_gateway.domain.errors import ConflictError, NotFoundError, StorageUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
 
@@ -19,27 +23,75 @@ class FakeApiKeys:
 
     def __init__(self) -> None:
         self.broken = False
-        self._scopes: dict[tuple[str, str], frozenset[str]] = {}
-        self._revoked: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()
+        self._stored: dict[tuple[str, str], ApiKey] = {}
 
-    def find(self, tenant_id: str, key_hash: str) -> frozenset[str] | None:
-        """Returns the key's scopes, or None when there is no such key or it was revoked."""
+    def find(self, tenant_id: str, key_hash: str) -> ApiKey | None:
+        """Finds a key by its hash, be it good or not."""
         self._check()
-        if (tenant_id, key_hash) in self._revoked:
-            return None
-        return self._scopes.get((tenant_id, key_hash))
+        return self._stored.get((tenant_id, key_hash))
 
-    def put(self, tenant_id: str, key_hash: str, scopes: frozenset[str], now: datetime) -> None:
-        """Stores a key, or gives a stored one these scopes; a revoked one stays revoked."""
+    def get(self, tenant_id: str, wanted: str) -> ApiKey:
+        """Fetches a key by its id."""
         self._check()
-        self._scopes[tenant_id, key_hash] = scopes
+        for (tenant, _), api_key in self._stored.items():
+            if tenant == tenant_id and api_key.id == wanted:
+                return api_key
+        raise NotFoundError("There is no API key with this id.")
 
-    def revoke(self, tenant_id: str, key_hash: str, now: datetime) -> None:
+    def list(
+        self, tenant_id: str, *, limit: int, cursor: str | None = None
+    ) -> tuple[Sequence[ApiKey], str | None]:
+        """Lists by id, a page at a time."""
+        scope = f"{tenant_id}/KEY#"
+        after = "" if cursor is None else decode_cursor(scope, cursor)
+        self._check()
+        found = [
+            api_key
+            for (tenant, key_hash), api_key in sorted(self._stored.items())
+            if tenant == tenant_id and key_hash > after
+        ]
+        page = found[:limit]
+        return page, encode_cursor(scope, page[-1].key_hash) if len(found) > limit else None
+
+    def create(self, api_key: ApiKey) -> None:
+        """Stores a new one."""
+        self._check()
+        self._stored[api_key.tenant_id, api_key.key_hash] = api_key
+
+    def rotate(self, old: ApiKey, new: ApiKey, *, until: datetime) -> None:
+        """Stores a new one and lets the old one end."""
+        self._check()
+        with self._lock:
+            present = self._stored.get((old.tenant_id, old.key_hash))
+            if present is None or present.revoked_at or present.replaced_by:
+                raise ConflictError("This key was revoked or replaced already.")
+            self._change(old, expires_at=until, replaced_by=new.id)
+            self._stored[new.tenant_id, new.key_hash] = new
+
+    def revoke(self, api_key: ApiKey, now: datetime) -> None:
         """Makes a key useless."""
         self._check()
-        if (tenant_id, key_hash) not in self._scopes:
-            raise NotFoundError("There is no such API key.")
-        self._revoked.add((tenant_id, key_hash))
+        present = self._stored.get((api_key.tenant_id, api_key.key_hash))
+        if present is None:
+            raise NotFoundError("There is no API key with this id.")
+        self._change(api_key, revoked_at=present.revoked_at or now)
+
+    def note_use(self, api_key: ApiKey, now: datetime) -> None:
+        """Remembers that it was used."""
+        self._check()
+        self._change(api_key, last_used_at=now)
+
+    def put(self, tenant_id: str, key_hash: str, scopes: frozenset[str], now: datetime) -> None:
+        """Stores a key, or gives a stored one these scopes; a dead one stays dead."""
+        self._check()
+        made = ApiKey(tenant_id=tenant_id, key_hash=key_hash, scopes=scopes, created_at=now)
+        present = self._stored.setdefault((tenant_id, key_hash), made)
+        self._change(present, scopes=scopes)
+
+    def _change(self, api_key: ApiKey, **changes: object) -> None:
+        place = (api_key.tenant_id, api_key.key_hash)
+        self._stored[place] = self._stored[place].model_copy(update=changes)
 
     def _check(self) -> None:
         if self.broken:

@@ -17,12 +17,14 @@ class RecordingObserver:
         receipts: Tenant and receipt of every answer.
         lost: Request ids of the receipts that could not be stored.
         mute: Request ids of the answers that never were.
+        overcounted: Request ids of those whose characters could not be given back.
     """
 
     def __init__(self) -> None:
         self.receipts: list[tuple[str, Receipt]] = []
         self.lost: list[str] = []
         self.mute: list[str] = []
+        self.overcounted: list[str] = []
 
     def served(self, tenant_id: str, receipt: Receipt) -> None:
         """Remembers it."""
@@ -35,3 +37,7 @@ class RecordingObserver:
     def receipt_lost(self, tenant_id: str, receipt: Receipt, error: Exception) -> None:
         """Remembers its request."""
         self.lost.append(receipt.request_id)
+
+    def miscounted(self, tenant_id: str, request_id: str, error: Exception) -> None:
+        """Remembers the request."""
+        self.overcounted.append(request_id)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from fakes.clock import FakeClock
+from fakes.stock import FakeStock
 from voice_gateway.adapters.cursor import decode_cursor, encode_cursor
 from voice_gateway.domain.errors import (
     ConflictError,
@@ -16,12 +17,14 @@ from voice_gateway.domain.errors import (
     StorageUnavailableError,
 )
 from voice_gateway.domain.listing import PersonalityFilter, cut_page
+from voice_gateway.domain.tiers import Stock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from voice_gateway.domain.idempotency import OnceOnly
     from voice_gateway.domain.personality import Personality
+    from voice_gateway.domain.tiers import Ceiling
     from voice_gateway.ports import Clock
 
 _EVERY = PersonalityFilter()
@@ -34,6 +37,7 @@ class FakePersonalities:
     Attributes:
         broken: While true, every call fails as an unreachable table does.
         overtaken: How many more times `replace` finds that somebody was faster.
+        stock: How many of those that are counted each tenant has.
     """
 
     def __init__(self, *personalities: Personality, clock: Clock | None = None) -> None:
@@ -44,10 +48,17 @@ class FakePersonalities:
         self._stored: dict[tuple[str, str], Personality] = {}
         self._history: dict[tuple[str, str, datetime], dict[int, tuple[Personality, datetime]]] = {}
         self._once: dict[tuple[str, str], tuple[str, Personality, datetime]] = {}
+        self.stock = FakeStock()
         for personality in personalities:
             self.create(personality)
 
-    def create(self, personality: Personality, once: OnceOnly | None = None) -> Personality | None:
+    def create(
+        self,
+        personality: Personality,
+        once: OnceOnly | None = None,
+        *,
+        ceiling: Ceiling | None = None,
+    ) -> Personality | None:
         """Stores a new one."""
         self._check()
         now = personality.created_at
@@ -68,6 +79,8 @@ class FakePersonalities:
                     else "There is a personality with this id already.",
                     field="id",
                 )
+            if personality.takes_a_place:
+                self.stock.count_up(personality.tenant_id, Stock.PERSONALITIES, ceiling)
             self._keep(personality)
             if once is not None:
                 expires = (now + timedelta(hours=24)).replace(microsecond=0)
@@ -92,7 +105,9 @@ class FakePersonalities:
             raise NotFoundError("There is no personality with this id.")
         return found
 
-    def replace(self, previous: Personality, changed: Personality) -> None:
+    def replace(
+        self, previous: Personality, changed: Personality, *, ceiling: Ceiling | None = None
+    ) -> None:
         """Puts a version in the place of the one before."""
         self._check()
         with self._lock:
@@ -102,6 +117,10 @@ class FakePersonalities:
             present = self._stored.get((previous.tenant_id, previous.id))
             if present is None or present.version != previous.version:
                 raise StaleWriteError
+            if changed.takes_a_place and not previous.takes_a_place:
+                self.stock.count_up(changed.tenant_id, Stock.PERSONALITIES, ceiling)
+            elif previous.takes_a_place and not changed.takes_a_place:
+                self.stock.count_down(changed.tenant_id, Stock.PERSONALITIES)
             self._keep(changed)
             forgotten = (changed.updated_at + timedelta(days=90)).replace(microsecond=0)
             self._history[_life(previous)][previous.version] = (previous, forgotten)

@@ -14,11 +14,15 @@ from hypothesis import strategies as st
 from fakes.clock import FakeClock
 from fakes.events import REQUEST_ID, lambda_context, rest_event
 from fakes.personalities import FakePersonalities
+from fakes.samples import FakeSamples
+from fakes.tenants import FakeTenants
 from voice_gateway.domain.limits import MAX_BODY_BYTES
 from voice_gateway.domain.personality import Personality
+from voice_gateway.domain.tiers import Plan, Tier
 from voice_gateway.handlers.personalities import create_app
 from voice_gateway.handlers.rest import serve
 from voice_gateway.observability import logger
+from voice_gateway.services.chosen_samples import ChosenSamples
 from voice_gateway.services.personalities import PersonalityService
 
 if TYPE_CHECKING:
@@ -122,8 +126,12 @@ class Client:
     def __init__(self) -> None:
         self.clock = FakeClock(NOW)
         self.repository = FakePersonalities(clock=self.clock)
+        self.tenants = FakeTenants(Plan(tier=Tier.PRO))
         self._app = create_app(
-            PersonalityService(self.repository, self.clock, sleep=lambda _: None)
+            PersonalityService(
+                self.repository, self.clock, tenants=self.tenants, sleep=lambda _: None
+            ),
+            ChosenSamples(FakeSamples()),
         )
 
     def send(
@@ -361,7 +369,10 @@ class TestCreate:
 
     def test_says_when_base64_is_none(self, client: Client) -> None:
         event = rest_event("POST", "/api/personalities", body="=?", authorizer=SHOP)
-        app = create_app(PersonalityService(FakePersonalities(), FakeClock()))
+        app = create_app(
+            PersonalityService(FakePersonalities(), FakeClock(), tenants=FakeTenants()),
+            ChosenSamples(FakeSamples()),
+        )
         answer = serve(app, {**event, "isBase64Encoded": True}, lambda_context())
         assert answer["statusCode"] == 400
 
@@ -739,12 +750,15 @@ class TestDelete:
 class TestVoice:
     def test_is_a_part_of_the_personality(self, client: Client) -> None:
         made = client.post({"name": "Marcel", "greeting": "Yo."})
-        assert client.get("/marcel/voice").json == made.json["voice_config"]
+        assert client.get("/marcel/voice").json == {**made.json["voice_config"], "sample": None}
         answer = client.put("/marcel/voice", {"quality": "fast", "language": "fr"})
         assert (answer.status, answer.headers["etag"]) == (200, '"2"')
         assert (answer.json["quality"], answer.json["language"]) == ("fast", "fr")
         after = client.get("/marcel").json
-        assert after["voice_config"] == answer.json == client.get("/marcel/voice").json
+        assert {**after["voice_config"], "sample": None} == answer.json
+        assert answer.json == client.get("/marcel/voice").json
+        # What was given may be sent back as it is.
+        assert client.put("/marcel/voice", answer.json).json == answer.json
         assert after["greeting"] == "Yo."
 
     @pytest.mark.parametrize(
@@ -948,7 +962,7 @@ class TestTrouble:
     def test_the_unforeseen_is_logged_without_the_customers_words(
         self, client: Client, caplog: pytest.LogCaptureFixture
     ) -> None:
-        def explode(personality: Personality, _: object) -> None:
+        def explode(personality: Personality, *_: object, **__: object) -> None:
             raise RuntimeError(personality.description)
 
         client.repository.create = explode  # type: ignore[method-assign]

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -18,14 +20,20 @@ from fakes.observer import RecordingObserver
 from fakes.personalities import FakePersonalities
 from fakes.providers import ScriptedProvider, tone
 from fakes.receipts import FakeReceipts
+from fakes.samples import FakeSamples
+from fakes.tenants import FakeTenants
+from fakes.usage import FakeUsage
 from voice_gateway.adapters.audio_codec import audio_encoder
 from voice_gateway.adapters.system_clock import SystemClock
-from voice_gateway.domain.errors import FailureReason, ProviderError
+from voice_gateway.domain.errors import FailureReason, ProviderError, StorageUnavailableError
 from voice_gateway.domain.personality import Personality, VoiceConfig
 from voice_gateway.domain.speech import ProviderCapabilities
+from voice_gateway.domain.tiers import Overrides, Plan, Tier
 from voice_gateway.handlers.speech import BrokenOffError, create_app
 from voice_gateway.providers.fallback import FallbackProvider
 from voice_gateway.providers.registry import ProviderRegistry
+from voice_gateway.services.chosen_samples import ChosenSamples
+from voice_gateway.services.quota import CharacterQuota
 from voice_gateway.services.speech import SpeechService
 
 if TYPE_CHECKING:
@@ -34,6 +42,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 NOW = FakeClock().now()
+MONTH = "2026-03"
 SPEAK = "/api/speech"
 ENGLISH = ProviderCapabilities(languages=frozenset({"en"}))
 
@@ -58,12 +67,17 @@ class House:
                 updated_at=NOW,
             )
         )
+        self.samples = FakeSamples()
         self.receipts = FakeReceipts(FakeClock())
         self.observer = RecordingObserver()
+        self.tenants = FakeTenants(Plan(tier=Tier.PRO))
+        self.usage = FakeUsage()
         registry = ProviderRegistry({"piper": lambda: self.piper, "espeak": lambda: self.floor})
         self.service = SpeechService(
             personalities=self.personalities,
+            samples=ChosenSamples(self.samples),
             receipts=self.receipts,
+            quota=CharacterQuota(self.tenants, self.usage, FakeClock()),
             router=FallbackProvider(registry, SystemClock()),
             encoders=audio_encoder,
             observer=self.observer,
@@ -328,6 +342,7 @@ async def test_every_format_comes_as_its_own_media_type(
         ({"sample_rate": 1}, "sample_rate"),
         ({"sample_rate": 24_000.5}, "sample_rate"),
         ({"strict": "yes"}, "strict"),
+        ({"purpose": "fun"}, "purpose"),
         ({"strict": True, "quality": "highest"}, "strict"),
         ({"voice": "alloy"}, "voice"),
     ],
@@ -438,7 +453,7 @@ async def test_a_stored_document_that_cannot_be_read_is_our_fault(
 
 
 def _raise(error: Exception) -> Any:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     return fail
@@ -587,3 +602,120 @@ async def test_a_page_of_the_allowed_origin_may_read_every_answer(
             assert answer.headers["access-control-allow-origin"] == "https://shop.example"
             exposed = answer.headers["access-control-expose-headers"].split(", ")
             assert {"x-request-id", "link", "x-speech-provider", "x-speech-voice"} <= set(exposed)
+
+
+def used(house: House) -> dict[str, int]:
+    return {allowance.value: count for allowance, count in house.usage.used("demo", MONTH).items()}
+
+
+async def test_what_was_spoken_is_counted(client: httpx.AsyncClient, house: House) -> None:
+    """Of the text as it is spoken: its sentences, without the spaces around them."""
+    answer = await client.post(SPEAK, json={"text": "  Hi.   You. ", "personality": "marcel"})
+    assert answer.status_code == 200
+    receipt = (await client.get("/api/receipts/req-1")).json()
+    assert (receipt["characters"], receipt["characters_counted"]) == (7, 7)
+    assert receipt["purpose"] == "live"
+    assert used(house) == {"characters": 7, "trial_characters": 0}
+
+
+async def test_a_trial_draws_on_its_own_allowance(client: httpx.AsyncClient, house: House) -> None:
+    house.tenants.put("demo", Plan(overrides=Overrides(characters=0, trial_characters=5)))
+    body = {"text": "Hi.", "personality": "marcel", "purpose": "trial"}
+    assert (await client.post(SPEAK, json=body)).status_code == 200
+    assert used(house) == {"characters": 0, "trial_characters": 3}
+    refused = await client.post(SPEAK, json=body)
+    assert (refused.status_code, problem(refused)["limit"]) == (429, 5)
+    assert (await client.post(SPEAK, json={**body, "purpose": "live"})).status_code == 429
+
+
+async def test_over_the_limit_nobody_speaks(client: httpx.AsyncClient, house: House) -> None:
+    house.tenants.put("demo", Plan(overrides=Overrides(characters=10)))
+    body = {"text": "Hi there.", "personality": "marcel"}
+    assert (await client.post(SPEAK, json=body)).status_code == 200
+    refused = await client.post(SPEAK, json=body)
+    assert refused.status_code == 429
+    told = problem(refused)
+    assert (told["tier"], told["limit"], told["usage"]) == ("free", 10, 9)
+    assert told["resets_at"] == "2026-04-01T00:00:00Z"
+    # From nine in the morning of the first of March.
+    assert refused.headers["retry-after"] == str(31 * 86_400 - 9 * 3600 + 1)
+    assert len(house.piper.asked) == 1
+    assert used(house)["characters"] == 9
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"personality": "nobody"}, 404),
+        ({"text": "... 😀"}, 422),
+        ({"language": "xx"}, 422),
+        ({"strict": True}, 503),
+    ],
+)
+async def test_nothing_spoken_is_nothing_counted(
+    house: House, body: dict[str, Any], status: int
+) -> None:
+    house.piper.fail_with = ProviderError("piper", FailureReason.UNAVAILABLE, "away")
+    async with signed_in(house.app) as client:
+        answer = await client.post(SPEAK, json={"text": "Hi.", "personality": "marcel", **body})
+    assert answer.status_code == status
+    assert used(house) == {"characters": 0, "trial_characters": 0}
+
+
+async def test_hanging_up_counts_what_was_spoken_until_then(house: House) -> None:
+    house.piper.hang_at = (1, 0)
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.body" and message["body"]:
+            raise ConnectionError
+
+    with pytest.raises(BrokenOffError):
+        await _asgi(house.app, {"text": "One. Two.", "personality": "marcel"}, send)
+    await house.service.aclose()
+    assert used(house)["characters"] == len("One.")
+
+
+async def test_hanging_up_while_characters_are_reserved_counts_nothing(house: House) -> None:
+    begun, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    take = house.usage.take
+
+    def slow(*args: Any, **kwargs: Any) -> int | None:
+        loop.call_soon_threadsafe(begun.set)
+        go_on.wait(10)
+        return take(*args, **kwargs)
+
+    house.usage.take = slow  # type: ignore[method-assign]
+
+    async def send(_: dict[str, Any]) -> None:
+        go_on.set()
+
+    await _asgi(house.app, {"text": "One.", "personality": "marcel"}, send, hang_up=begun)
+    assert used(house)["characters"] == 0
+    assert house.piper.asked == []
+
+
+async def test_many_at_once_stay_within_the_limit(house: House) -> None:
+    house.tenants.put("demo", Plan(overrides=Overrides(characters=5 * len("Hi there."))))
+    body = {"text": "Hi there.", "personality": "marcel"}
+    async with signed_in(house.app) as client:
+        answers = await asyncio.gather(*(client.post(SPEAK, json=body) for _ in range(20)))
+    statuses = Counter(answer.status_code for answer in answers)
+    assert statuses == {200: 5, 429: 15}
+    assert used(house)["characters"] == 5 * len("Hi there.")
+
+
+async def test_a_count_that_cannot_be_mended_does_not_spoil_the_audio(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    house.usage.correct = _raise(StorageUnavailableError("away"))  # type: ignore[method-assign]
+    answer = await client.post(SPEAK, json={"text": " Hi. ", "personality": "marcel"})
+    assert answer.status_code == 200
+    assert house.observer.overcounted == ["req-1"]
+
+
+async def test_without_the_meter_nobody_speaks(client: httpx.AsyncClient, house: House) -> None:
+    house.usage.broken = True
+    answer = await client.post(SPEAK, json={"text": "Hi.", "personality": "marcel"})
+    assert answer.status_code == 503
+    assert house.piper.asked == []

@@ -7,6 +7,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
 from voice_gateway.adapters.cursor import decode_cursor, encode_cursor
+from voice_gateway.adapters.dynamodb_stock import count_down, count_up, too_many
 from voice_gateway.adapters.dynamodb_table import (
     HISTORY,
     ONCE_ONLY,
@@ -27,6 +28,7 @@ from voice_gateway.domain.errors import (
 from voice_gateway.domain.idempotency import IDEMPOTENCY_LIFETIME
 from voice_gateway.domain.listing import PersonalityFilter, cut_page
 from voice_gateway.domain.personality import SUPERSEDED_KEPT_FOR, Personality
+from voice_gateway.domain.tiers import Stock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     )
 
     from voice_gateway.domain.idempotency import OnceOnly
+    from voice_gateway.domain.tiers import Ceiling
     from voice_gateway.ports import Clock
 
 _EVERY: Final = PersonalityFilter()
@@ -54,8 +57,15 @@ class DynamoPersonalities:
         self._table = table
         self._clock = clock
 
-    def create(self, personality: Personality, once: OnceOnly | None = None) -> Personality | None:
+    def create(
+        self,
+        personality: Personality,
+        once: OnceOnly | None = None,
+        *,
+        ceiling: Ceiling | None = None,
+    ) -> Personality | None:
         """Stores a new one; see the port."""
+        tenant_id = personality.tenant_id
         writes = [
             self._put(
                 _item(personality),
@@ -65,13 +75,18 @@ class DynamoPersonalities:
             ),
             self._put(_history_item(personality)),
         ]
+        counter = len(writes)
+        if personality.takes_a_place:
+            writes.append(count_up(self._table, tenant_id, Stock.PERSONALITIES, ceiling))
         if once is not None:
             writes.append(self._put_once(personality, once))
         refused = write_together(self._table, writes)
         if once is not None and len(writes) - 1 in refused:
-            return self._made_before(personality.tenant_id, once, refused[len(writes) - 1])
+            return self._made_before(tenant_id, once, refused[len(writes) - 1])
         if 0 in refused:
             raise _taken(deleted="expires_at" in refused[0])
+        if ceiling is not None and counter in refused:
+            raise too_many(ceiling, refused[counter])
         return None
 
     def get(
@@ -88,38 +103,46 @@ class DynamoPersonalities:
             raise NotFoundError("There is no personality with this id.")
         return found
 
-    def replace(self, previous: Personality, changed: Personality) -> None:
+    def replace(
+        self, previous: Personality, changed: Personality, *, ceiling: Ceiling | None = None
+    ) -> None:
         """Puts a version in the place of the one before; see the port."""
+        tenant_id = changed.tenant_id
         forgotten = changed.updated_at + SUPERSEDED_KEPT_FOR
-        refused = write_together(
-            self._table,
-            [
-                self._put(
-                    _item(changed),
-                    ConditionExpression="version = :version",
-                    ExpressionAttributeValues={":version": previous.version},
-                ),
-                self._put(_history_item(changed)),
-                {
-                    "Update": {
-                        "TableName": self._table.name,
-                        "Key": _history_key(previous),
-                        # It stands there already, unless it was written before there was a history.
-                        "UpdateExpression": "SET expires_at = :forgotten, "
-                        "#document = if_not_exists(#document, :document), "
-                        "version = if_not_exists(version, :version)",
-                        "ExpressionAttributeNames": {"#document": "document"},
-                        "ExpressionAttributeValues": {
-                            ":forgotten": _seconds(forgotten),
-                            ":document": previous.model_dump_json(),
-                            ":version": previous.version,
-                        },
-                    }
-                },
-            ],
-        )
-        if refused:
+        writes: list[TransactWriteItemTypeDef] = [
+            self._put(
+                _item(changed),
+                ConditionExpression="version = :version",
+                ExpressionAttributeValues={":version": previous.version},
+            ),
+            self._put(_history_item(changed)),
+            {
+                "Update": {
+                    "TableName": self._table.name,
+                    "Key": _history_key(previous),
+                    # It stands there already, unless it was written before there was a history.
+                    "UpdateExpression": "SET expires_at = :forgotten, "
+                    "#document = if_not_exists(#document, :document), "
+                    "version = if_not_exists(version, :version)",
+                    "ExpressionAttributeNames": {"#document": "document"},
+                    "ExpressionAttributeValues": {
+                        ":forgotten": _seconds(forgotten),
+                        ":document": previous.model_dump_json(),
+                        ":version": previous.version,
+                    },
+                }
+            },
+        ]
+        counter = len(writes)
+        if changed.takes_a_place and not previous.takes_a_place:
+            writes.append(count_up(self._table, tenant_id, Stock.PERSONALITIES, ceiling))
+        elif previous.takes_a_place and not changed.takes_a_place:
+            writes.append(count_down(self._table, tenant_id, Stock.PERSONALITIES))
+        refused = write_together(self._table, writes)
+        if 0 in refused:
             raise StaleWriteError
+        if ceiling is not None and counter in refused:
+            raise too_many(ceiling, refused[counter])
 
     def list(
         self,

@@ -26,6 +26,10 @@ HISTORY: Final = "HISTORY#"
 ONCE_ONLY: Final = "ONCE#"
 RECEIPT: Final = "RECEIPT#"
 API_KEY: Final = "KEY#"
+SAMPLE: Final = "SAMPLE#"
+TENANT: Final = "TENANT"
+USAGE: Final = "USAGE"
+"""What a tenant keeps; with `#` and a month behind it, what it used then."""
 
 _KEY_BYTES: Final = 1024
 """DynamoDB's bound for a sort key."""

@@ -44,7 +44,7 @@ def write_together(
             if any(reason.get("Code") == _CONFLICT for reason in reasons):
                 raise StaleWriteError from error
             refused = {
-                place: _plain(reason.get("Item", {}))
+                place: plain(reason.get("Item", {}))
                 for place, reason in enumerate(reasons)
                 if reason.get("Code") == _REFUSED
             }
@@ -54,8 +54,8 @@ def write_together(
     return {}
 
 
-def _plain(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    # boto's resource turns answers into plain values, but leaves errors as they come.
+def plain(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Turns an item that came with an error into plain values, as boto does with answers."""
     from boto3.dynamodb.types import TypeDeserializer
 
     deserialize = TypeDeserializer().deserialize

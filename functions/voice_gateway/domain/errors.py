@@ -4,15 +4,20 @@ VoiceGatewayError
 ├── RequestError                 the caller's own mistake: never falls back
 │   ├── InvalidRequestError      a field is missing, malformed or out of range
 │   ├── TooLargeError            the body or the text is longer than the limit
+│   ├── UnsupportedMediaError    the body is of a kind that is not taken here
 │   ├── UnauthorizedError        no usable identity came with the request
 │   ├── ForbiddenError           a good identity, without the right to do this
 │   ├── NotFoundError            no such thing, or not the caller's
 │   ├── ConflictError            it exists already
 │   ├── StaleWriteError          somebody else wrote in between: read again, then write
 │   ├── PreconditionFailedError  the caller meant another version than there is
+│   ├── LimitReachedError        the tenant's tier gives no more
+│   │   ├── PlanLimitError       until something is given up, or the tier changes
+│   │   └── QuotaExceededError   until the month ends
 │   └── InvalidSampleError       the bytes are no usable recording
 ├── ProviderError                one provider could not speak: the next one may
 ├── AllProvidersFailedError      the whole chain could not speak
+├── KeySetUnavailableError       the identity provider's keys could not be fetched
 └── StorageUnavailableError      the table did not answer: retry later
 """
 
@@ -23,6 +28,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from voice_gateway.domain.receipt import Attempt
     from voice_gateway.domain.samples.report import Finding
@@ -54,6 +60,10 @@ class TooLargeError(RequestError):
     """The body or the text is longer than the limit."""
 
 
+class UnsupportedMediaError(RequestError):
+    """The body is of a kind that is not taken here."""
+
+
 class UnauthorizedError(RequestError):
     """No usable identity came with the request."""
 
@@ -82,6 +92,57 @@ class StaleWriteError(RequestError):
 
 class PreconditionFailedError(RequestError):
     """The caller meant another version than there is."""
+
+
+class LimitReachedError(RequestError):
+    """The tenant's tier gives no more.
+
+    Attributes:
+        tier: The tier's name.
+        limit: How much it gives; 0 where it gives none at all.
+        usage: How much of that is taken.
+        resets_at: When it begins anew; None when waiting does not help.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        tier: str,
+        limit: int,
+        usage: int,
+        resets_at: datetime | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.tier = tier
+        self.limit = limit
+        self.usage = usage
+        self.resets_at = resets_at
+
+
+class PlanLimitError(LimitReachedError):
+    """No more until something is given up, or the tier changes."""
+
+
+class QuotaExceededError(LimitReachedError):
+    """No more until the month ends.
+
+    Attributes:
+        retry_after: Seconds until then.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        tier: str,
+        limit: int,
+        usage: int,
+        resets_at: datetime,
+        retry_after: int,
+    ) -> None:
+        super().__init__(message, tier=tier, limit=limit, usage=usage, resets_at=resets_at)
+        self.retry_after = retry_after
 
 
 class InvalidSampleError(RequestError):
@@ -142,6 +203,10 @@ class AllProvidersFailedError(VoiceGatewayError):
         tried = ", ".join(f"{a.provider} ({a.reason})" for a in attempts) or "none"
         super().__init__(f"no provider could speak: {tried}")
         self.attempts = tuple(attempts)
+
+
+class KeySetUnavailableError(VoiceGatewayError):
+    """The identity provider's keys could not be fetched: nobody can say whose token it is."""
 
 
 class StorageUnavailableError(VoiceGatewayError):

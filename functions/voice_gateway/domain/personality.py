@@ -121,6 +121,13 @@ class Personality(Character):
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None = None
+    counted: bool = False
+    """Whether it takes one of the tier's places while it is there: the seeded ones take none."""
+
+    @property
+    def takes_a_place(self) -> bool:
+        """Whether it takes one of the tier's places now."""
+        return self.counted and self.deleted_at is None
 
     @property
     def restorable_until(self) -> datetime | None:

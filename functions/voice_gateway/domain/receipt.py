@@ -73,7 +73,9 @@ class Receipt(BaseModel):
     asked: Asked
     served: tuple[Served, ...]
     substituted: bool
-    """True when anybody but the asked provider, in the asked voice, spoke any part of the text."""
+    """True when anybody but the asked provider, in the asked voice, spoke any part of the text.
+
+    Also when the personality's own voice may not be cloned: nobody spoke in the asked one then."""
     complete: bool
     """False when the stream ended before every sentence was spoken whole."""
     attempts: tuple[Attempt, ...]
@@ -85,9 +87,15 @@ class Receipt(BaseModel):
     real_time_factor: float | None
     """Total time over the audio's length; below 1 is faster than listening."""
     characters: int
+    purpose: str = "live"
+    characters_counted: int = 0
+    """What the purpose's allowance was charged: the sentences that were begun."""
     cost_usd: float
     cost_saved_usd: float = 0.0
     not_applied: tuple[str, ...] = ()
     """Settings that the serving provider has no way to apply (`pitch`, …)."""
+    sample_refused: str | None = None
+    """Why the personality's sample was not cloned: a `SampleRefusal`; None where nothing was in the
+    way, or there is no sample."""
     format: str
     sample_rate: int

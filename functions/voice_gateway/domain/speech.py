@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.language import primary
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from voice_gateway.domain.receipt import Attempt
+    from voice_gateway.domain.samples.sample import PreparedWindow, SampleRefusal
 
 
 @dataclass(slots=True)
@@ -24,20 +25,6 @@ class Journal:
 
     attempts: list[Attempt] = field(default_factory=list)
     not_applied: set[str] = field(default_factory=set)
-
-
-class SampleWindow(Protocol):
-    """The stretch of a sample that one provider listens to."""
-
-    @property
-    def path(self) -> str:
-        """Where the WAV lies."""
-        ...
-
-    @property
-    def content_hash(self) -> str:
-        """SHA-256 of the WAV, hexadecimal: what caches key on."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +49,13 @@ class SpeechRequest:
     """Semitones."""
     advanced: AdvancedSettings = field(default_factory=AdvancedSettings)
     sample_path: str | None = None
-    """The voice sample to clone, where a provider can."""
-    windows: Mapping[str, SampleWindow] = field(default_factory=dict)
+    """The voice sample to clone, where a provider can: only one whose speaker agreed to it."""
+    sample_hash: str | None = None
+    """SHA-256 of that sample: which version of the voice it is."""
+    windows: Mapping[str, PreparedWindow] = field(default_factory=dict)
     """Provider → what it listens to of that sample."""
+    sample_refused: SampleRefusal | None = None
+    """Why the personality's sample is not here."""
     strict: bool = False
     """Fail rather than substitute."""
     deadline: float | None = None

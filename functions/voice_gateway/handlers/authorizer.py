@@ -1,4 +1,4 @@
-"""API Gateway's REQUEST authorizer: API key → tenant and scopes."""
+"""API Gateway's REQUEST authorizer: API key or person's token → tenant and scopes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ def authorize(service: AuthorizationService, event: Mapping[str, Any]) -> dict[s
 
     Raises:
         Exception: `Unauthorized`, the very word from which API Gateway makes a 401.
+        KeySetUnavailableError: Nobody could say whose token it is; API Gateway makes a 500 of it.
         StorageUnavailableError: The table did not answer; API Gateway makes a 500 of it.
     """
     identity = service.identify(_header(event, "authorization"))
     if identity is None:
-        logger().info("key refused")
+        logger().info("caller refused")
         raise Exception("Unauthorized")
     return _policy(identity, str(event["methodArn"]))
 
@@ -47,8 +48,8 @@ def _header(event: Mapping[str, Any], name: str) -> str | None:
 
 
 def _policy(identity: Identity, method_arn: str) -> dict[str, Any]:
-    # API Gateway keeps the answer for the key, not for the method: a policy for this method alone
-    # would refuse the key's next call elsewhere. What a key may do, its scopes say.
+    # API Gateway keeps the answer for the header, not for the method: a policy for this method
+    # alone would refuse the caller's next call elsewhere. What a caller may do, the scopes say.
     api, stage = method_arn.split("/")[:2]
     return {
         "principalId": identity.tenant_id,

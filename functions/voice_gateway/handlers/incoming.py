@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, JsonValue, RootModel, ValidationError
@@ -15,6 +16,8 @@ from voice_gateway.http_errors import RefusedRequestError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from voice_gateway.domain.access import Scope
+
 _M = TypeVar("_M", bound=BaseModel)
 
 
@@ -22,7 +25,17 @@ class _Patch(RootModel[dict[str, JsonValue]]):
     """Any JSON object."""
 
 
-def tenant_with(scope: str, request_context: Mapping[str, Any]) -> str:
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, as the authorizer found."""
+
+    tenant_id: str
+    scopes: frozenset[str]
+    id: str = "unknown"
+    """Names the key or the person, and gives neither away."""
+
+
+def caller_with(scope: Scope, request_context: Mapping[str, Any]) -> Caller:
     """Reads from the authorizer's findings who calls.
 
     Args:
@@ -31,15 +44,21 @@ def tenant_with(scope: str, request_context: Mapping[str, Any]) -> str:
 
     Raises:
         UnauthorizedError: No tenant came with the request.
-        ForbiddenError: The caller's key lacks the scope.
+        ForbiddenError: The caller lacks the scope.
     """
     found: Mapping[str, Any] = request_context.get("authorizer") or {}
     tenant = found.get("tenant")
     if not isinstance(tenant, str) or not tenant:
-        raise UnauthorizedError("This needs an API key.")
-    if scope not in str(found.get("scopes", "")).split():
-        raise ForbiddenError(f"This API key lacks the scope {scope}.")
-    return tenant
+        raise UnauthorizedError("This needs an API key or a person's token.")
+    scopes = frozenset(str(found.get("scopes", "")).split())
+    if scope not in scopes:
+        raise ForbiddenError(f"This needs the scope {scope}.")
+    return Caller(tenant, scopes, str(found.get("key_id") or "unknown"))
+
+
+def tenant_with(scope: Scope, request_context: Mapping[str, Any]) -> str:
+    """Reads whose tenant calls; see `caller_with`."""
+    return caller_with(scope, request_context).tenant_id
 
 
 def too_large() -> TooLargeError:

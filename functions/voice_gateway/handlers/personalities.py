@@ -35,17 +35,18 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from voice_gateway.services.chosen_samples import ChosenSamples
     from voice_gateway.services.personalities import PersonalityService
 
 _ALL: Final = "/api/personalities"
 
 
-def create_app(service: PersonalityService) -> APIGatewayRestResolver:
-    """Binds the routes to the service."""
+def create_app(service: PersonalityService, samples: ChosenSamples) -> APIGatewayRestResolver:
+    """Binds the routes to the services."""
     app = new_app()
     _bind_all(app, service)
     _bind_one(app, service)
-    bind_voice(app, service)
+    bind_voice(app, service, samples)
     bind_history(app, service)
     return app
 
@@ -111,7 +112,7 @@ def _bind_one(app: APIGatewayRestResolver, service: PersonalityService) -> None:
 
 @cache
 def _app() -> APIGatewayRestResolver:
-    return create_app(bootstrap.personality_service())
+    return create_app(bootstrap.personality_service(), bootstrap.chosen_samples())
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from voice_gateway.api_models import PageQuery, PersonalityView, VersionPage
-from voice_gateway.domain.personality import Character, VoiceConfig
+from voice_gateway.domain.access import Scope
 from voice_gateway.handlers.conditions import etag, expected_versions, is_known
 from voice_gateway.handlers.rest import (
     header,
@@ -16,42 +16,49 @@ from voice_gateway.handlers.rest import (
     send_nothing_new,
     tenant_of,
 )
+from voice_gateway.sample_models import VoiceBody, VoiceView
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
     from pydantic import BaseModel
 
-    from voice_gateway.domain.personality import Personality
+    from voice_gateway.domain.personality import Character, Personality
+    from voice_gateway.services.chosen_samples import ChosenSamples
     from voice_gateway.services.personalities import PersonalityService
 
 ONE: Final = "/api/personalities/<personality_id>"
 _VOICE: Final = f"{ONE}/voice"
 _VERSIONS: Final = f"{ONE}/versions"
 _RESTORE: Final = f"{ONE}/restore"
-READ: Final = "personalities:read"
-WRITE: Final = "personalities:write"
+READ: Final = Scope.PERSONALITIES_READ
+WRITE: Final = Scope.PERSONALITIES_WRITE
 
 
-def bind_voice(app: APIGatewayRestResolver, service: PersonalityService) -> None:
+def bind_voice(
+    app: APIGatewayRestResolver, service: PersonalityService, samples: ChosenSamples
+) -> None:
     """Binds the routes of the voice alone."""
 
     @app.get(_VOICE)
     def get_voice(personality_id: str) -> Response[str]:
         tenant_id = tenant_of(app.current_event, READ)
         found = service.get(tenant_id, personality_id)
-        return unless_known(app, found, found.voice_config)
+        sample = samples.chosen(found)
+        shown = VoiceView.of(found, sample)
+        # What becomes of a sample is no version of its personality: then the tag tells nothing.
+        return unless_known(app, found, shown) if sample is None else send_version(found, shown)
 
     @app.put(_VOICE)
     def replace_voice(personality_id: str) -> Response[str]:
         tenant_id = tenant_of(app.current_event, WRITE)
         expected = expected_versions(header(app.current_event, "if-match"))
-        body = read_body(app.current_event, VoiceConfig)
+        body = read_body(app.current_event, VoiceBody).config()
 
         def with_voice(present: Character) -> Character:
             return present.model_copy(update={"voice_config": body})
 
         changed = service.change(tenant_id, personality_id, with_voice, expected=expected)
-        return send_version(changed, changed.voice_config)
+        return send_version(changed, VoiceView.of(changed, samples.chosen(changed)))
 
     refuse_other_methods(app, _VOICE, allowed=("GET", "PUT"))
 

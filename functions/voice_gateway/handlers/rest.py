@@ -12,7 +12,8 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.logging import correlation_paths
 from pydantic import BaseModel
 
-from voice_gateway.handlers.incoming import parse_body, parse_patch, parse_query, tenant_with
+from voice_gateway.domain.errors import UnsupportedMediaError
+from voice_gateway.handlers.incoming import caller_with, parse_body, parse_patch, parse_query
 from voice_gateway.http_errors import PROBLEM_JSON, Problem, problem_for, problem_for_status
 from voice_gateway.observability import log_failure, logger
 from voice_gateway.settings import BrowserSettings
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from voice_gateway.domain.access import Scope
+    from voice_gateway.handlers.incoming import Caller
 
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -76,14 +80,39 @@ def serve(
     return answer
 
 
-def tenant_of(event: APIGatewayProxyEvent, scope: str) -> str:
-    """Reads from the authorizer's findings who calls; see `tenant_with`."""
-    return tenant_with(scope, event.raw_event["requestContext"])
+def caller_of(event: APIGatewayProxyEvent, scope: Scope) -> Caller:
+    """Reads from the authorizer's findings who calls; see `caller_with`."""
+    return caller_with(scope, event.raw_event["requestContext"])
+
+
+def tenant_of(event: APIGatewayProxyEvent, scope: Scope) -> str:
+    """Reads whose tenant calls; see `caller_with`."""
+    return caller_of(event, scope).tenant_id
+
+
+def read_bytes(event: APIGatewayProxyEvent) -> bytes:
+    """Reads a body that is no text.
+
+    Raises:
+        UnsupportedMediaError: It came as text, so that its bytes are lost.
+    """
+    if event.raw_event.get("body") and not event.raw_event.get("isBase64Encoded"):
+        raise UnsupportedMediaError(
+            "Send the recording as it is, with the Content-Type audio/wav, audio/flac, audio/mpeg, "
+            "audio/ogg or application/octet-stream.",
+            field="content-type",
+        )
+    return _body_bytes(event)
 
 
 def read_body(event: APIGatewayProxyEvent, model: type[_M]) -> _M:
     """Reads the JSON body; see `parse_body`."""
     return parse_body(model, _body_bytes(event))
+
+
+def read_optional_body(event: APIGatewayProxyEvent, model: type[_M]) -> _M:
+    """Reads the JSON body, where none at all means the defaults; see `parse_body`."""
+    return parse_body(model, _body_bytes(event) if event.raw_event.get("body") else b"{}")
 
 
 def read_query(event: APIGatewayProxyEvent, model: type[_M]) -> _M:
@@ -131,7 +160,8 @@ def _body_bytes(event: APIGatewayProxyEvent) -> bytes:
 
 
 def _answer(problem: Problem) -> Response[str]:
-    return Response(problem.status, PROBLEM_JSON, json.dumps(problem.body()))
+    headers: dict[str, str | list[str]] = {**problem.headers()}
+    return Response(problem.status, PROBLEM_JSON, json.dumps(problem.body()), headers)
 
 
 def _id_of(app: APIGatewayRestResolver) -> str:

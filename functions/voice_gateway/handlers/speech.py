@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from voice_gateway import bootstrap
 from voice_gateway.api_models import SpeechBody
+from voice_gateway.domain import access
 from voice_gateway.domain.audio import MEDIA_TYPES
 from voice_gateway.domain.limits import MAX_BODY_BYTES
 from voice_gateway.handlers.incoming import parse_body, tenant_with, too_large
@@ -148,7 +149,8 @@ async def _healthz(_: Request) -> Response:
 
 
 async def _speak(request: Request) -> Response:
-    request_id, tenant = _request_id(request), tenant_with("speech:write", _context(request))
+    request_id = _request_id(request)
+    tenant = tenant_with(access.Scope.SPEECH_WRITE, _context(request))
     body = parse_body(SpeechBody, await _read_body(request))
     command = body.command(tenant, request_id, seconds_left=_seconds_left(request))
     answer = await _while_connected(request, _service(request).speak(command))
@@ -191,7 +193,7 @@ async def _hung_up(request: Request) -> None:
 
 
 async def _receipt(request: Request) -> Response:
-    tenant = tenant_with("speech:read", _context(request))
+    tenant = tenant_with(access.Scope.SPEECH_READ, _context(request))
     receipt = await _service(request).receipt(tenant, request.path_params["request_id"])
     return JSONResponse(
         receipt.model_dump(mode="json"), headers={REQUEST_ID_HEADER: _request_id(request)}
@@ -249,5 +251,5 @@ def _answer(problem: Problem, request: Request, headers: dict[str, str] | None =
         problem.body(),
         status_code=problem.status,
         media_type=PROBLEM_JSON,
-        headers={**(headers or {}), REQUEST_ID_HEADER: _request_id(request)},
+        headers={**problem.headers(), **(headers or {}), REQUEST_ID_HEADER: _request_id(request)},
     )

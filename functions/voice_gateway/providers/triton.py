@@ -187,10 +187,10 @@ class TritonProvider:
             strings["voice"] = [voice]
             if speaker:
                 strings["speaker"] = [speaker]
-        inputs = [_string_tensor(name, values) for name, values in strings.items()]
+        inputs = [string_tensor(name, values) for name, values in strings.items()]
         inputs.append(_number_tensor("speed", request.speed))
         if self._samples is not None and (window := request.windows.get(self._name)) is not None:
-            inputs.append(_string_tensor("sample_ids", [window.content_hash]))
+            inputs.append(string_tensor("sample_ids", [window.content_hash]))
             if sample is not None:
                 inputs.append(_bytes_tensor("samples", [sample]))
         for name, value in self._settings(request).items():
@@ -235,7 +235,8 @@ async def _once(call: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
     yield call
 
 
-def _string_tensor(name: str, values: list[str]) -> InferInput:
+def string_tensor(name: str, values: list[str]) -> InferInput:
+    """Makes a tensor of texts, shape [n]."""
     return _bytes_tensor(name, [value.encode() for value in values])
 
 

@@ -19,13 +19,16 @@ from voice_gateway.domain.personality import (
     VoiceConfig,
     slug,
 )
+from voice_gateway.domain.tiers import Stock
 from voice_gateway.services.optimistic import until_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime
 
     from voice_gateway.domain.idempotency import OnceOnly
-    from voice_gateway.ports import Clock, PersonalityRepository
+    from voice_gateway.domain.tiers import Ceiling
+    from voice_gateway.ports import Clock, PersonalityRepository, TenantRepository
 
 
 class PersonalityService:
@@ -36,10 +39,12 @@ class PersonalityService:
         repository: PersonalityRepository,
         clock: Clock,
         *,
+        tenants: TenantRepository,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._repository = repository
         self._clock = clock
+        self._tenants = tenants
         self._sleep = sleep
 
     def create(
@@ -49,6 +54,7 @@ class PersonalityService:
         *,
         personality_id: str | None = None,
         once: OnceOnly | None = None,
+        counted: bool = True,
     ) -> tuple[Personality, bool]:
         """Makes a new personality.
 
@@ -57,6 +63,7 @@ class PersonalityService:
             character: Who it is.
             personality_id: How the API calls it; taken from the name when left out.
             once: Makes it once, however often the request comes.
+            counted: Whether it takes one of the places that the tenant's tier gives.
 
         Returns:
             It, in its first version, and whether it was this request's repetition.
@@ -65,6 +72,7 @@ class PersonalityService:
             InvalidRequestError: The name gives no id, the sample is not the tenant's, or `once`
                 was another request.
             ConflictError: The tenant has one with this id, deleted perhaps.
+            PlanLimitError: The tier has no room for one more.
             StaleWriteError: Others kept writing it.
             StorageUnavailableError: The table did not answer.
         """
@@ -76,8 +84,12 @@ class PersonalityService:
             tenant_id=tenant_id,
             created_at=now,
             updated_at=now,
+            counted=counted,
         )
-        earlier = until_written(lambda: self._repository.create(personality, once), self._sleep)
+        ceiling = self._ceiling(tenant_id) if counted else None
+        earlier = until_written(
+            lambda: self._repository.create(personality, once, ceiling=ceiling), self._sleep
+        )
         return (personality, False) if earlier is None else (earlier, True)
 
     def get(self, tenant_id: str, personality_id: str) -> Personality:
@@ -157,6 +169,55 @@ class PersonalityService:
 
         return self._write(tenant_id, personality_id, rewritten, expected)
 
+    def speak_from(
+        self,
+        tenant_id: str,
+        personality_id: str,
+        sample_path: str | None,
+        *,
+        instead_of: str | None = None,
+        expected: Collection[int] | None = None,
+    ) -> Personality:
+        """Gives it the voice of a sample, or of none; what it has already is not written again.
+
+        Args:
+            tenant_id: Whose it is.
+            personality_id: Which one.
+            sample_path: The S3 key of the sample's original; None for no voice of its own.
+            instead_of: Leaves it alone when it speaks from another sample than this one.
+            expected: The versions that the caller knows of; None takes any.
+
+        Raises as `change` does.
+        """
+
+        def with_sample(present: Personality) -> Personality:
+            config = present.voice_config
+            others = instead_of is not None and config.sample_path != instead_of
+            if others or config.sample_path == sample_path:
+                return present
+            config = config.model_copy(update={"sample_path": sample_path})
+            character = present.model_copy(update={"voice_config": config})
+            return present.rewritten(character, self._clock.now())
+
+        return self._write(tenant_id, personality_id, with_sample, expected)
+
+    def is_restorable(self, tenant_id: str, personality_id: str, *, born_by: datetime) -> bool:
+        """Whether it is there, or was deleted and can still be restored.
+
+        Args:
+            tenant_id: Whose it is.
+            personality_id: Which one.
+            born_by: One that was made later is another, with the id of one that is gone.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        try:
+            found = self._repository.get(tenant_id, personality_id, with_deleted=True)
+        except NotFoundError:
+            return False
+        return found.created_at <= born_by
+
     def delete(
         self, tenant_id: str, personality_id: str, *, expected: Collection[int] | None = None
     ) -> Personality:
@@ -170,7 +231,10 @@ class PersonalityService:
     def restore(
         self, tenant_id: str, personality_id: str, *, expected: Collection[int] | None = None
     ) -> Personality:
-        """Brings a deleted one back; one that is there stays as it is. Raises as `change` does."""
+        """Brings a deleted one back; one that is there stays as it is.
+
+        Raises as `change` does, and PlanLimitError when the tier has no room for it.
+        """
 
         def restored(present: Personality) -> Personality:
             return present if present.deleted_at is None else present.restored(self._clock.now())
@@ -194,10 +258,15 @@ class PersonalityService:
                 )
             after = step(present)
             if after is not present:
-                self._repository.replace(present, after)
+                comes_back = after.takes_a_place and not present.takes_a_place
+                ceiling = self._ceiling(tenant_id) if comes_back else None
+                self._repository.replace(present, after, ceiling=ceiling)
             return after
 
         return until_written(attempt, self._sleep)
+
+    def _ceiling(self, tenant_id: str) -> Ceiling:
+        return self._tenants.plan(tenant_id).ceiling(Stock.PERSONALITIES)
 
     def _find(
         self, tenant_id: str, personality_id: str, *, with_deleted: bool = False

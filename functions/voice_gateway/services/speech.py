@@ -21,16 +21,21 @@ from voice_gateway.domain.errors import (
 )
 from voice_gateway.domain.language import primary
 from voice_gateway.domain.receipt import Asked, Outcome, Receipt, Served
+from voice_gateway.domain.samples.sample import SampleRefusal
 from voice_gateway.domain.speech import SpeechRequest
 from voice_gateway.domain.text import pause_after, split_sentences
+from voice_gateway.domain.tiers import Purpose
+from voice_gateway.services.quota import Reserved
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+    from typing import Any
 
     from numpy.typing import NDArray
 
     from voice_gateway.domain.chain import Quality
-    from voice_gateway.domain.personality import AdvancedSettings, Personality
+    from voice_gateway.domain.personality import AdvancedSettings, Personality, VoiceConfig
+    from voice_gateway.domain.samples.sample import VoiceSample
     from voice_gateway.domain.speech import SpeechChunk
     from voice_gateway.ports import (
         AudioEncoderFactory,
@@ -40,6 +45,8 @@ if TYPE_CHECKING:
         SpeechObserver,
         SpeechProvider,
     )
+    from voice_gateway.services.chosen_samples import ChosenSamples
+    from voice_gateway.services.quota import CharacterQuota
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +67,7 @@ class SpeechCommand:
     strict: bool = False
     audio_format: AudioFormat = AudioFormat.WAV
     sample_rate: int = 24_000
+    purpose: Purpose = Purpose.LIVE
     seconds_left: float | None = None
     """How long the caller's runtime will still wait; None for no bound."""
 
@@ -82,6 +90,8 @@ class _Progress:
         self.first_chunk: SpeechChunk | None = None
         self.first_audio: float | None = None
         self.audio_seconds = 0.0
+        self.accounted = False
+        """Whether the receipt is on its way, and the characters with it."""
         self.paused = 0.0
         """Seconds that the listener took, not we."""
 
@@ -93,14 +103,18 @@ class SpeechService:
         self,
         *,
         personalities: PersonalityRepository,
+        samples: ChosenSamples,
         receipts: ReceiptStore,
+        quota: CharacterQuota,
         router: SpeechProvider,
         encoders: AudioEncoderFactory,
         observer: SpeechObserver,
         clock: Clock,
     ) -> None:
         self._personalities = personalities
+        self._samples = samples
         self._receipts = receipts
+        self._quota = quota
         self._router = router
         self._encoders = encoders
         self._observer = observer
@@ -134,6 +148,7 @@ class SpeechService:
             NotFoundError: The tenant has no such personality.
             AllProvidersFailedError: Nobody could speak.
             ProviderError: A provider refused the request itself (`rejected`).
+            QuotaExceededError: The tenant has used up its characters of this month.
             StorageUnavailableError: The table did not answer.
         """
         progress = _Progress(self._clock.monotonic())
@@ -142,9 +157,27 @@ class SpeechService:
             raise InvalidRequestError(
                 f"{command.audio_format} takes one of {listed}.", field="sample_rate"
             )
-        personality = await asyncio.to_thread(self._personality, command)
-        request = self._request(command, personality)
-        stream = self._stream(command, request, progress)
+        # While the personality is read: the text as it came, and hardly ever is more of it spoken.
+        reserved = Reserved(
+            self._quota, command.tenant_id, command.purpose.allowance, len(command.text)
+        )
+        try:
+            return await self._begin(command, progress, reserved)
+        except BaseException as error:
+            if not progress.accounted:
+                giving_back = self._soon(self._settle(command, reserved, 0))
+                if isinstance(error, Exception):
+                    # Before the refusal is out: a runtime that has answered may stand still.
+                    await asyncio.shield(giving_back)
+            raise
+
+    async def _begin(
+        self, command: SpeechCommand, progress: _Progress, reserved: Reserved
+    ) -> SpeechAnswer:
+        personality, sample = await asyncio.to_thread(self._personality, command)
+        request = self._request(command, personality, sample)
+        await reserved.granted()
+        stream = self._stream(command, request, progress, reserved)
         try:
             first_bytes = await anext(stream)
         except AllProvidersFailedError as error:
@@ -158,14 +191,25 @@ class SpeechService:
             provider=first.provider, voice=first.voice, audio=_resume(first_bytes, stream)
         )
 
-    def _personality(self, command: SpeechCommand) -> Personality:
+    def _personality(self, command: SpeechCommand) -> tuple[Personality, VoiceSample | None]:
         try:
-            return self._personalities.get(command.tenant_id, command.personality_id)
+            found = self._personalities.get(command.tenant_id, command.personality_id)
         except NotFoundError as error:
             raise NotFoundError(error.message, field="personality") from None
+        return found, self._samples.chosen(found)
 
-    def _request(self, command: SpeechCommand, personality: Personality) -> SpeechRequest:
+    def _request(
+        self, command: SpeechCommand, personality: Personality, sample: VoiceSample | None
+    ) -> SpeechRequest:
         config = personality.voice_config
+        refused = _refusal(config, sample)
+        cloned = sample if refused is None else None
+        if refused is not None and command.strict:
+            raise InvalidRequestError(
+                f"The personality's own voice may not be cloned ({refused}), and no substitute is "
+                "allowed.",
+                field="strict",
+            )
         language = (command.language or config.language).lower()
         quality = command.quality or config.quality
         sentences = split_sentences(command.text, language)
@@ -191,13 +235,22 @@ class SpeechService:
             speed=config.speed if command.speed is None else command.speed,
             pitch=config.pitch if command.pitch is None else command.pitch,
             advanced=command.advanced or config.advanced,
-            sample_path=config.sample_path,
+            sample_path=None if cloned is None else cloned.path,
+            sample_hash=None
+            if cloned is None or cloned.report is None
+            else cloned.report.content_hash,
+            windows={} if cloned is None else {w.provider: w for w in cloned.windows},
+            sample_refused=refused,
             strict=command.strict,
             deadline=deadline,
         )
 
     async def _stream(
-        self, command: SpeechCommand, request: SpeechRequest, progress: _Progress
+        self,
+        command: SpeechCommand,
+        request: SpeechRequest,
+        progress: _Progress,
+        reserved: Reserved,
     ) -> AsyncGenerator[bytes]:
         """Yields the answer's bytes, none of them empty."""
         encoder = self._encoders(command.audio_format, command.sample_rate)
@@ -219,33 +272,49 @@ class SpeechService:
             if progress.first_chunk is not None:
                 # The listener hung up, or the chain ended in the middle: what was spoken is still
                 # accounted for, but nothing may be awaited on this way out.
-                self._keep_soon(command, request, progress)
+                self._keep_soon(command, request, progress, reserved)
             raise
         # All is spoken: its receipt is stored while the last of it is encoded and sent.
         if progress.first_audio is None:
             progress.first_audio = self._clock.monotonic()
-        saving = self._keep_soon(command, request, progress)
+        saving = self._keep_soon(command, request, progress, reserved)
         ready = encoder.encode(last.samples, last.sample_rate) if last is not None else b""
         if ready := ready + encoder.finish():
             yield ready
         await saving
 
     def _keep_soon(
-        self, command: SpeechCommand, request: SpeechRequest, progress: _Progress
+        self,
+        command: SpeechCommand,
+        request: SpeechRequest,
+        progress: _Progress,
+        reserved: Reserved,
     ) -> asyncio.Task[None]:
+        progress.accounted = True
         receipt = self._receipt(command, request, progress)
-        task = asyncio.get_running_loop().create_task(self._keep(command, receipt))
+        return self._soon(self._keep(command, receipt, reserved))
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
         self._saving.add(task)
         task.add_done_callback(self._saving.discard)
         return task
 
-    async def _keep(self, command: SpeechCommand, receipt: Receipt) -> None:
+    async def _keep(self, command: SpeechCommand, receipt: Receipt, reserved: Reserved) -> None:
         self._observer.served(command.tenant_id, receipt)
+        settling = self._soon(self._settle(command, reserved, receipt.characters_counted))
         try:
             await asyncio.to_thread(self._receipts.save, command.tenant_id, receipt)
         except StorageUnavailableError as error:
             # The audio is out: it is too late to fail, so the figures go to the log instead.
             self._observer.receipt_lost(command.tenant_id, receipt, error)
+        await settling
+
+    async def _settle(self, command: SpeechCommand, reserved: Reserved, spoken: int) -> None:
+        try:
+            await reserved.settle(spoken)
+        except StorageUnavailableError as error:
+            self._observer.miscounted(command.tenant_id, command.request_id, error)
 
     def _receipt(
         self, command: SpeechCommand, request: SpeechRequest, progress: _Progress
@@ -272,7 +341,8 @@ class SpeechService:
             personality=command.personality_id,
             asked=asked,
             served=served,
-            substituted=any(
+            substituted=request.sample_refused is not None
+            or any(
                 turn.provider != asked.provider or not _is_voice(turn.voice, asked.voice)
                 for turn in served
             ),
@@ -286,8 +356,11 @@ class SpeechService:
                 round(total / progress.audio_seconds, 4) if progress.audio_seconds else None
             ),
             characters=sum(map(len, request.sentences)),
+            purpose=command.purpose.value,
+            characters_counted=sum(map(len, request.sentences[:spoken])),
             cost_usd=sum(a.cost_usd for a in attempts),
             not_applied=tuple(sorted(request.journal.not_applied)),
+            sample_refused=request.sample_refused,
             format=command.audio_format.value,
             sample_rate=command.sample_rate,
         )
@@ -319,6 +392,13 @@ async def _joined(
             pieces.append(current[1].finish())
         ends = chunk.last and chunk.sentence == len(sentences) - 1
         yield _Audio(np.concatenate(pieces), chunk.sample_rate, ends)
+
+
+def _refusal(config: VoiceConfig, sample: VoiceSample | None) -> SampleRefusal | None:
+    """Tells why the sample that a personality names may not be cloned."""
+    if config.sample_path is None:
+        return None
+    return SampleRefusal.GONE if sample is None else sample.refusal
 
 
 def _is_voice(spoken: str | None, asked: str | None) -> bool:

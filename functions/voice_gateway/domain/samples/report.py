@@ -34,6 +34,7 @@ class FindingCode(StrEnum):
     """What can be wrong. The first group cannot be measured: the bytes are no usable recording."""
 
     EMPTY = "empty"
+    MISSING = "missing"
     TOO_LARGE = "too_large"
     NOT_AUDIO = "not_audio"
     UNSUPPORTED_CONTAINER = "unsupported_container"

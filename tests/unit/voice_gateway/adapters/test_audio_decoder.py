@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import io
-import struct
 import tracemalloc
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import pytest
-import soundfile
 
+from fakes.hostile import flac_of_unknown_length, silence_as_flac, wav
 from fakes.recordings import RATE, encoded, voice
 from voice_gateway.adapters.audio_decoder import SoundfileDecoder
 from voice_gateway.domain.errors import InvalidSampleError
@@ -29,29 +27,6 @@ def refused(source: bytes | BinaryIO) -> Finding:
     assert finding.severity is Severity.FATAL
     assert finding.advice.endswith(".")
     return finding
-
-
-def wav(data: bytes, *, size: int | None = None, channels: int = 1, rate: int = RATE) -> bytes:
-    """A WAV whose header may lie about the size of its data."""
-    fmt = struct.pack("<HHIIHH", 1, channels, rate, rate * 2 * channels, 2 * channels, 16)
-    claimed = len(data) if size is None else size
-    body = b"WAVE" + struct.pack("<4sI", b"fmt ", len(fmt)) + fmt
-    body += struct.pack("<4sI", b"data", claimed) + data
-    return struct.pack("<4sI", b"RIFF", min(len(body), 0xFFFFFFFF)) + body
-
-
-def flac_of_unknown_length(data: bytes) -> bytes:
-    """STREAMINFO's total samples are the low 36 bits before the MD5."""
-    return data[:21] + bytes([data[21] & 0xF0]) + bytes(4) + data[26:]
-
-
-def silence_as_flac(minutes: int) -> bytes:
-    outlet = io.BytesIO()
-    with soundfile.SoundFile(outlet, "w", RATE, 1, format="FLAC", subtype="PCM_16") as file:
-        block = np.zeros(RATE * 60, np.int16)
-        for _ in range(minutes):
-            file.write(block)
-    return outlet.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 
 from fakes.clock import FakeClock
 from fakes.personalities import FakePersonalities
+from fakes.tenants import FakeTenants
 from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.errors import (
     ConflictError,
@@ -27,7 +28,7 @@ def repository(clock: FakeClock) -> FakePersonalities:
 
 @pytest.fixture
 def service(repository: FakePersonalities, clock: FakeClock) -> PersonalityService:
-    return PersonalityService(repository, clock, sleep=lambda _: None)
+    return PersonalityService(repository, clock, tenants=FakeTenants(), sleep=lambda _: None)
 
 
 def test_makes_the_id_from_the_name(service: PersonalityService, clock: FakeClock) -> None:

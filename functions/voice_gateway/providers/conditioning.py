@@ -1,0 +1,68 @@
+"""What the models on Triton keep of a voice, and how they are made to forget it."""
+
+from __future__ import annotations
+
+import queue
+from typing import TYPE_CHECKING, Final
+
+from voice_gateway.domain.errors import StorageUnavailableError
+from voice_gateway.providers.triton import string_tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tritonclient.grpc import InferenceServerClient
+
+_SECONDS: Final = 5.0
+"""Forgetting deletes a few small files."""
+
+
+class TritonConditioning:
+    """Implements `ports.ConditioningCache`: every model has to confirm.
+
+    Args:
+        url: `host:port` of Triton's gRPC endpoint.
+        tls: Whether that endpoint speaks TLS.
+        models: Those that keep conditioning; none is a deployment without cloning.
+    """
+
+    def __init__(self, *, url: str, tls: bool, models: Sequence[str]) -> None:
+        self._url = url
+        self._tls = tls
+        self._models = tuple(models)
+
+    def forget(self, content_hashes: Sequence[str]) -> None:
+        """Has every model delete what it made of these; see the port."""
+        if not self._models or not content_hashes:
+            return
+        from tritonclient.grpc import InferenceServerClient
+
+        # A purge is rare: a channel of its own is not kept open for the next one.
+        with InferenceServerClient(self._url, ssl=self._tls) as client:
+            for model in self._models:
+                _ask(client, model, content_hashes)
+
+
+def _ask(client: InferenceServerClient, model: str, content_hashes: Sequence[str]) -> None:
+    from tritonclient.utils import InferenceServerException
+
+    answers: queue.Queue[Exception | None] = queue.Queue()
+    # The models are decoupled: they answer on a stream, and on nothing else.
+    client.start_stream(callback=lambda result, error: answers.put(error), stream_timeout=_SECONDS)
+    try:
+        client.async_stream_infer(
+            model,
+            [
+                string_tensor("operation", ["forget"]),
+                string_tensor("sample_ids", list(content_hashes)),
+            ],
+            enable_empty_final_response=True,
+        )
+        error = answers.get(timeout=_SECONDS)
+    except (queue.Empty, InferenceServerException):
+        raise StorageUnavailableError(f"{model} did not say that it forgot") from None
+    finally:
+        client.stop_stream(cancel_requests=True)
+    if error is not None:
+        # Its words may quote the request.
+        raise StorageUnavailableError(f"{model} did not forget")
