@@ -274,7 +274,7 @@ def audio_cache(redis_url: str) -> AudioCache:
 def provider_registry(settings: SpeechSettings) -> ProviderRegistry:
     """Every provider of this deployment, none of them built yet."""
     from voice_gateway.adapters.credentials import SecretCredentials
-    from voice_gateway.adapters.s3_sample_files import S3SampleFiles
+    from voice_gateway.adapters.s3_sample_windows import S3SampleWindows
     from voice_gateway.adapters.voice_shifter import StretchShifter
     from voice_gateway.domain.chain import PROVIDER_NAMES
     from voice_gateway.providers.registry import Deployment, ProviderRegistry, deployed
@@ -290,7 +290,7 @@ def provider_registry(settings: SpeechSettings) -> ProviderRegistry:
         triton_url=settings.triton_url,
         triton_tls=settings.triton_tls,
         cloners=settings.cloners,
-        samples=lambda: S3SampleFiles(_s3(), settings.samples_bucket, SystemClock()),
+        samples=lambda: S3SampleWindows(_s3(), settings.samples_bucket),
         credentials=credentials,
     )
     factories = deployed(PROVIDER_NAMES, here)

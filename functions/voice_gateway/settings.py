@@ -23,6 +23,9 @@ EXPOSED_HEADERS: Final = (
 """What a page may read of an answer beside what every page may."""
 
 
+_CLONING: Final = r"^((xtts_v2|styletts2)(,(xtts_v2|styletts2))*)?$"
+
+
 class FunctionSettings(BaseSettings):
     """What every function reads."""
 
@@ -106,7 +109,7 @@ class TritonSettings(BaseSettings):
     triton_url: str = Field(pattern=r"^[^/\s:]+:\d+$")
     """`host:port` of Triton's gRPC endpoint."""
     triton_tls: bool = False
-    cloning_models: str = Field(default="", pattern=r"^([a-z0-9_]+(,[a-z0-9_]+)*)?$")
+    cloning_models: str = Field(default="", pattern=_CLONING)
     """The models there that clone voices, with commas between: `xtts_v2,styletts2`.
 
     They can be asked to speak, and are told to forget a voice that is purged: it is not purged

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from fakes.windows import FakeSampleWindows, FakeWindow
+from fakes.windows import FakeSampleWindows, a_window
 from voice_gateway.domain.errors import FailureReason, ProviderError
 from voice_gateway.domain.speech import SpeechChunk, SpeechRequest
 from voice_gateway.providers.xtts_v2 import xtts_v2_on_triton
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WAV = b"RIFF and so on"
-WINDOW = FakeWindow("a" * 64)
+WINDOW = a_window("xtts_v2", "a" * 64)
 
 
 class Model(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
@@ -86,17 +86,17 @@ async def spoken(url: str, samples: FakeSampleWindows, times: int = 1) -> list[S
 
 async def test_a_sample_is_sent_when_it_is_asked_for_and_never_again():
     model = Model()
-    samples = FakeSampleWindows({WINDOW.content_hash: WAV})
+    samples = FakeSampleWindows({WINDOW.path: WAV})
     with serving(model) as url:
         chunks = await spoken(url, samples, times=2)
     assert [chunk.voice for chunk in chunks] == ["clone", "clone"]
-    assert samples.fetched == [WINDOW.content_hash]
+    assert samples.fetched == [WINDOW.path]
     assert ["samples" in tensors for tensors in model.asked] == [False, True, False]
     assert model.asked[1]["samples"].endswith(WAV)
     assert all(t["sample_ids"].endswith(WINDOW.content_hash.encode()) for t in model.asked)
 
 
-@pytest.mark.parametrize("wavs", [{}, {WINDOW.content_hash: WAV}], ids=["gone", "not taken"])
+@pytest.mark.parametrize("wavs", [{}, {WINDOW.path: WAV}], ids=["gone", "not taken"])
 async def test_a_sample_that_does_not_arrive_is_the_provider_s_failure(wavs):
     model = Model(deaf=True)
     with serving(model) as url, pytest.raises(ProviderError) as caught:

@@ -32,7 +32,7 @@ _SAMPLE_KEEPER = {"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"}
 RIGHTS = {
     "SpeechFunction": {
         "Table": {"GetItem", "PutItem", "UpdateItem", "Query"},
-        "SamplesBucket/tenants/*/samples/*": {"GetObject"},
+        "SamplesBucket/tenants/*/samples/*.wav": {"GetObject"},
     },
     "CostsFunction": {"Table": {"GetItem", "PutItem", "Query"}},
     "PersonalitiesFunction": {"Table": {"GetItem", "PutItem", "UpdateItem", "Query"}},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fakes.triton import TritonStandIn
-from fakes.windows import FakeSampleWindows, FakeWindow
+from fakes.windows import FakeSampleWindows, a_window
 from voice_gateway.domain.chain import PROVIDER_NAMES
 from voice_gateway.domain.limits import MAX_SENTENCE_CHARACTERS, MAX_TEXT_CHARACTERS
 from voice_gateway.domain.speech import SpeechRequest
@@ -97,7 +97,7 @@ def test_a_model_that_clones_is_sent_nothing_it_does_not_honour(
     make: Callable[..., TritonProvider], engine: type[SpeechEngine]
 ) -> None:
     provider = make("localhost:1", tls=False, samples=FakeSampleWindows())
-    window = FakeWindow("a" * 64)
+    window = a_window(provider.name, "a" * 64)
     request = SpeechRequest(
         sentences=("Hi.",), language="en", chain=(), windows={provider.name: window}
     )

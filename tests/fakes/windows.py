@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from voice_gateway.domain.errors import NotFoundError
-
-if TYPE_CHECKING:
-    from voice_gateway.domain.samples.sample import PreparedWindow
+from voice_gateway.domain.samples.sample import PreparedWindow
 
 
-@dataclass(frozen=True, slots=True)
-class FakeWindow:
+def a_window(provider: str, content_hash: str) -> PreparedWindow:
     """One provider's stretch of a sample."""
-
-    content_hash: str
-
-    @property
-    def path(self) -> str:
-        return f"tenants/acme/samples/one/{self.content_hash}.wav"
+    return PreparedWindow(
+        provider=provider,
+        path=f"tenants/acme/samples/one/{provider}/{content_hash}.wav",
+        content_hash=content_hash,
+        sample_rate=22050,
+        seconds=15.0,
+        start=0.0,
+        loudness=-23.0,
+        true_peak=-3.0,
+    )
 
 
 @dataclass
 class FakeSampleWindows:
-    """Has what it was given, and counts who asks."""
+    """Has what it was given, by path, and counts who asks."""
 
     wavs: dict[str, bytes] = field(default_factory=dict)
     fetched: list[str] = field(default_factory=list)
 
     def fetch(self, window: PreparedWindow) -> bytes:
-        self.fetched.append(window.content_hash)
-        if window.content_hash not in self.wavs:
-            raise NotFoundError("The sample is gone.")
-        return self.wavs[window.content_hash]
+        self.fetched.append(window.path)
+        if window.path not in self.wavs:
+            raise NotFoundError("The sample's audio is gone.")
+        return self.wavs[window.path]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from voice_gateway.domain.errors import NotFoundError, StorageUnavailableError
+from voice_gateway.domain.errors import StorageUnavailableError
 from voice_gateway.domain.samples.requirements import MAX_BYTES
 from voice_gateway.domain.samples.sample import UPLOAD_LIFETIME, StoredObject
 from voice_gateway.domain.samples.upload import UploadForm
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3.client import S3Client
 
-    from voice_gateway.domain.samples.sample import PreparedWindow
     from voice_gateway.ports import Clock
 
 _ENCRYPTION: Final = "AES256"
@@ -26,7 +25,7 @@ _NOT_THERE: Final = ("NoSuchKey", "NoSuchVersion", "404", "405", "MethodNotAllow
 
 
 class S3SampleFiles:
-    """Implements `ports.SampleFiles` and `ports.SampleWindows`."""
+    """Implements `ports.SampleFiles`."""
 
     def __init__(self, client: S3Client, bucket: str, clock: Clock) -> None:
         self._client = client
@@ -37,7 +36,7 @@ class S3SampleFiles:
         """Makes a form for one original; see the port."""
         fields = {"Content-Type": _MEDIA_TYPE, "x-amz-server-side-encryption": _ENCRYPTION}
         seconds = int(UPLOAD_LIFETIME.total_seconds())
-        with _storage_errors():
+        with storage_errors():
             # The key goes into the policy by itself, exactly as it is here.
             made = self._client.generate_presigned_post(
                 self._bucket,
@@ -58,7 +57,7 @@ class S3SampleFiles:
 
     def write(self, path: str, data: bytes) -> StoredObject:
         """Stores bytes at a path; see the port."""
-        with _storage_errors():
+        with storage_errors():
             answer = self._client.put_object(
                 Bucket=self._bucket,
                 Key=path,
@@ -70,13 +69,13 @@ class S3SampleFiles:
 
     def latest(self, path: str) -> StoredObject | None:
         """Tells what lies at a path now; see the port."""
-        with _storage_errors() as missing:
+        with storage_errors() as missing:
             answer = self._client.head_object(Bucket=self._bucket, Key=path)
         return None if missing else _stored(answer, answer["ContentLength"])
 
     def read(self, path: str, version: StoredObject) -> bytes | None:
         """Fetches the bytes of one version; see the port."""
-        with _storage_errors() as missing:
+        with storage_errors() as missing:
             answer = self._client.get_object(
                 Bucket=self._bucket, Key=path, VersionId=version.version_id
             )
@@ -85,18 +84,9 @@ class S3SampleFiles:
         assert missing
         return None
 
-    def fetch(self, window: PreparedWindow) -> bytes:
-        """Reads a prepared window; see `ports.SampleWindows`."""
-        with _storage_errors() as missing:
-            answer = self._client.get_object(Bucket=self._bucket, Key=window.path)
-            with answer["Body"] as body:
-                return body.read()
-        assert missing
-        raise NotFoundError("There is nothing of this voice any more.")
-
     def purge(self, folder: str) -> None:
         """Deletes every version of everything below a folder; see the port."""
-        with _storage_errors():
+        with storage_errors():
             while True:
                 listed = self._client.list_object_versions(Bucket=self._bucket, Prefix=folder)
                 found = [*listed.get("Versions", ()), *listed.get("DeleteMarkers", ())]
@@ -118,7 +108,7 @@ def _stored(answer: Any, size: int) -> StoredObject:
 
 
 @contextmanager
-def _storage_errors() -> Iterator[list[str]]:
+def storage_errors() -> Iterator[list[str]]:
     """Turns what boto raises into what the port promises.
 
     Yields:
