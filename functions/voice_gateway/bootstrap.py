@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_sqs.client import SQSClient
+    from pydantic import SecretStr
 
     from voice_gateway.adapters.redis_connection import RedisConnection
     from voice_gateway.ports import (
@@ -260,33 +261,24 @@ def provider_registry(settings: SpeechSettings) -> ProviderRegistry:
     from voice_gateway.adapters.credentials import SecretCredentials
     from voice_gateway.adapters.s3_sample_files import S3SampleFiles
     from voice_gateway.adapters.voice_shifter import StretchShifter
-    from voice_gateway.providers.azure import AzureProvider
-    from voice_gateway.providers.espeak import EspeakProvider
-    from voice_gateway.providers.google import GoogleProvider
-    from voice_gateway.providers.piper import piper_on_triton
-    from voice_gateway.providers.registry import ProviderRegistry
-    from voice_gateway.providers.styletts2 import styletts2_on_triton
-    from voice_gateway.providers.watson import WatsonProvider
-    from voice_gateway.providers.xtts_v2 import xtts_v2_on_triton
+    from voice_gateway.domain.chain import PROVIDER_NAMES
+    from voice_gateway.providers.registry import Deployment, ProviderRegistry, deployed
 
-    factories: dict[str, Callable[[], SpeechProvider]] = {
-        "piper": lambda: piper_on_triton(settings.triton_url, tls=settings.triton_tls),
-        "espeak": EspeakProvider,
-    }
-    cloners = {"styletts2": styletts2_on_triton, "xtts_v2": xtts_v2_on_triton}
-    for name in settings.cloners:
-        windows = S3SampleFiles(_s3(), settings.samples_bucket, SystemClock())
-        factories[name] = partial(
-            cloners[name], settings.triton_url, tls=settings.triton_tls, samples=windows
-        )
-    # A vendor without credentials is not there; one with wrong ones is there, and fails.
-    for name, provider, reference in (
-        ("google", GoogleProvider, settings.google_credentials.get_secret_value()),
-        ("azure", AzureProvider, settings.azure_credentials.get_secret_value()),
-        ("watson", WatsonProvider, settings.watson_credentials.get_secret_value()),
-    ):
-        if reference:
-            factories[name] = partial(provider, SecretCredentials(name, reference))
+    def credentials(name: str) -> SecretCredentials | None:
+        reference: SecretStr | None = getattr(settings, f"{name}_credentials", None)
+        # A vendor without credentials is not there; one with wrong ones is there, and fails.
+        if reference is None or not reference.get_secret_value():
+            return None
+        return SecretCredentials(name, reference.get_secret_value())
+
+    here = Deployment(
+        triton_url=settings.triton_url,
+        triton_tls=settings.triton_tls,
+        cloners=settings.cloners,
+        samples=lambda: S3SampleFiles(_s3(), settings.samples_bucket, SystemClock()),
+        credentials=credentials,
+    )
+    factories = deployed(PROVIDER_NAMES, here)
     shifter = StretchShifter()
     return ProviderRegistry(
         {name: partial(_shaped, make, shifter) for name, make in factories.items()}

@@ -240,6 +240,54 @@ class TestRedis:
             await cache.keep(KEY, sentence(), claim)
             await claimed(cache, KEY)
 
+    @pytest.mark.parametrize("damage", ["cut", "flipped", "foreign", "empty"])
+    async def test_a_damaged_entry_is_none(self, redis_url: str, damage: str) -> None:
+        from redis.asyncio import Redis
+
+        async with connected(redis_url) as cache:
+            await kept(cache, KEY)
+            redis = Redis.from_url(redis_url)
+            [name] = [key async for key in redis.scan_iter("audio:e:*")]
+            whole = await redis.get(name)
+            assert isinstance(whole, bytes)
+            damaged = {
+                "cut": whole[:-2],
+                "flipped": whole[:-100] + bytes([whole[-100] ^ 0x40]) + whole[-99:],
+                "foreign": b"not what we write",
+                "empty": b"",
+            }
+            await redis.set(name, damaged[damage])
+            await redis.aclose()
+            assert await cache.fetch(KEY) is None
+            assert await cache.wait_for(KEY, 0) is None
+            await kept(cache, KEY)
+            assert await cache.fetch(KEY) is not None
+
+    async def test_a_redis_without_room_keeps_nothing_and_stops_nobody(
+        self, own_redis: RedisServer
+    ) -> None:
+        from redis.asyncio import Redis
+
+        redis = Redis.from_url(own_redis.url)
+        await redis.config_set("maxmemory", "1")
+        await redis.aclose()
+        async with connected(own_redis.url) as cache:
+            assert await cache.look_up([KEY]) == [Lookup.UNKNOWN]
+            await cache.keep(KEY, sentence(), None)
+            assert await cache.fetch(KEY) is None
+
+    async def test_a_redis_that_is_only_a_replica_now_stops_nobody(
+        self, own_redis: RedisServer
+    ) -> None:
+        from redis.asyncio import Redis
+
+        redis = Redis.from_url(own_redis.url)
+        await redis.replicaof("127.0.0.1", "9")
+        await redis.aclose()
+        async with connected(own_redis.url) as cache:
+            assert await cache.look_up([KEY]) == [Lookup.UNKNOWN]
+            await cache.keep(KEY, sentence(), None)
+
     async def test_without_redis_everything_goes_on(self, own_redis: RedisServer) -> None:
         async with connected(own_redis.url) as cache:
             claim = await claimed(cache, KEY)

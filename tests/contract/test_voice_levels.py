@@ -74,3 +74,18 @@ async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         for voice in range(10):
             await levels.remember(f"v{voice}", -20.0)
         assert [v for v in range(10) if await levels.find(f"v{v}") is not None] == [7, 8, 9]
+
+
+@pytest.mark.parametrize("nonsense", ["nan", "inf", "loud", ""])
+async def test_what_is_no_level_is_not_known(redis_url: str, nonsense: str) -> None:
+    from redis.asyncio import Redis
+
+    async with connected(redis_url) as one, connected(redis_url) as other:
+        await one.remember("piper:marcel", -23.5)
+        redis = Redis.from_url(redis_url)
+        [key] = [key async for key in redis.scan_iter("level:*")]
+        await redis.set(key, nonsense)
+        await redis.aclose()
+        assert await other.find("piper:marcel") is None
+        await other.remember("piper:marcel", -20.0)
+        assert await other.find("piper:marcel") == -20.0

@@ -31,7 +31,7 @@ from voice_gateway.adapters.system_clock import SystemClock
 from voice_gateway.domain.errors import FailureReason, ProviderError, StorageUnavailableError
 from voice_gateway.domain.personality import Personality, VoiceConfig
 from voice_gateway.domain.speech import ProviderCapabilities
-from voice_gateway.domain.tiers import Overrides, Plan, Tier
+from voice_gateway.domain.tiers import Allowance, Overrides, Plan, Tier
 from voice_gateway.handlers.speech import BrokenOffError, create_app
 from voice_gateway.providers.cached import CachedProvider
 from voice_gateway.providers.registry import ProviderRegistry
@@ -791,6 +791,36 @@ class TestCache:
         for more in ({}, {"speed": 1.2}, {"advanced": {"alpha": 0.9}}, {"language": "en-gb"}):
             assert (await client.post(SPEAK, json={**body, **more})).status_code == 200
         assert len(house.piper.asked) == 4
+
+
+class TestLexicon:
+    def teach(self, house: House, **words: str) -> None:
+        marcel = house.personalities.get("demo", "marcel")
+        knowing = {"lexicon": {"en": words}, "version": marcel.version + 1}
+        house.personalities.replace(marcel, marcel.model_copy(update=knowing))
+
+    async def test_a_changed_pronunciation_is_spoken_and_not_taken_from_the_cache(
+        self, client: httpx.AsyncClient, house: House
+    ) -> None:
+        house.piper.seconds = 1.0
+        body = {"text": "Some THC. Hi.", "personality": "marcel"}
+        await client.post(SPEAK, json=body)
+        self.teach(house, THC="T H C")
+        await client.post(SPEAK, json=body)
+        assert house.piper.asked == [("Some THC.", "Hi."), ("Some T H C.",)]
+        receipt = house.observer.receipts[-1][1]
+        assert (receipt.cache_hits, receipt.characters) == (1, len("Some T H C.Hi."))
+        counted = house.usage.used("demo", MONTH)[Allowance.CHARACTERS]
+        assert counted == len("Some THC.Hi." + "Some T H C.Hi.")
+
+    async def test_does_not_make_a_text_longer_than_a_text_may_be(
+        self, client: httpx.AsyncClient, house: House
+    ) -> None:
+        self.teach(house, g="grams " * 20 + "of it")
+        answer = await client.post(SPEAK, json={"text": "g " * 1000, "personality": "marcel"})
+        assert answer.status_code == 422
+        assert fields(answer) == {"text"}
+        assert house.piper.asked == []
 
 
 async def test_the_telephone_gets_what_it_speaks(client: httpx.AsyncClient, house: House) -> None:

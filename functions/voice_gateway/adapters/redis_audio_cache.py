@@ -3,7 +3,7 @@
 An entry and the lock of whoever speaks it are named after whose it is, who speaks, and what was
 cloned, so that a purge finds them by name, whatever else was evicted:
 
-    audio:e:<tenant>:<personality>:<sample>:<settings>    a line of JSON, then the samples
+    audio:e:<tenant>:<personality>:<sample>:<settings>    a checksum, a line of JSON, the samples
     audio:l:…                                             the claim's token, for seconds
     audio:s:<tenant>, audio:b:<tenant>                    since when what is kept, and how big
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +39,7 @@ MAX_TENANT_BYTES: Final = 64 * 1024 * 1024
 """What one tenant may keep; beyond it the oldest goes. A minute of speech is 2.6 MB."""
 _POLL_SECONDS: Final = 0.02
 _SCAN_COUNT: Final = 500
+_SEAL_BYTES: Final = 4
 
 # KEYS: entries, then locks, then the fence. Answers 0 kept, -1 busy, else the claim's token.
 _LOOK_UP: Final = """
@@ -152,7 +154,8 @@ class RedisAudioCache:
             data: Any = await self._connection.call(lambda redis: redis.get(_name("e", key)))
         except SharedStateUnavailableError:
             return None
-        return None if data is None else _read(data)
+        written = None if data is None else _unsealed(data)
+        return None if written is None else _read(written)
 
     async def wait_for(self, key: SentenceKey, seconds: float) -> CachedSentence | None:
         """Looks again and again; see the port."""
@@ -168,7 +171,7 @@ class RedisAudioCache:
 
     async def keep(self, key: SentenceKey, sentence: CachedSentence, claim: Claim | None) -> None:
         """Writes one, unless the claim was lost; see the port."""
-        value = _written(sentence)
+        value = _sealed(_written(sentence))
         if len(value) > MAX_ENTRY_BYTES:
             await self.give_up([claim] if claim else [])
             return
@@ -253,6 +256,16 @@ def _part(part: str) -> str:
 
 def _literally(part: str) -> str:
     return re.sub(r"([\\*?\[\]^-])", r"\\\1", part)
+
+
+def _sealed(written: bytes) -> bytes:
+    return zlib.crc32(written).to_bytes(_SEAL_BYTES) + written
+
+
+def _unsealed(data: bytes) -> bytes | None:
+    """Returns what was written; None when it is not that any more, and would be heard as noise."""
+    seal, written = data[:_SEAL_BYTES], data[_SEAL_BYTES:]
+    return written if seal == zlib.crc32(written).to_bytes(_SEAL_BYTES) else None
 
 
 def _written(sentence: CachedSentence) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from voice_gateway.domain.errors import SharedStateUnavailableError
@@ -19,6 +20,7 @@ ANSWER_SECONDS: Final = 0.1
 AWAY_SECONDS: Final = 2.0
 """How long nobody asks again after it did not answer."""
 _CONNECTIONS: Final = 64
+_CANNOT_NOW: Final = re.compile(r": -(?:OOM|READONLY|MASTERDOWN) ")
 
 _T = TypeVar("_T")
 
@@ -53,20 +55,42 @@ class RedisConnection:
 
         Args:
             work: Gets the client, which gives out bytes. Of its errors only the connection's count
-                as being away; a command that Redis refuses is a bug of ours.
+                as being away, and those of a Redis that has no room, or that is about to hand over
+                to its replica; a command that it refuses for itself is a bug of ours.
 
         Raises:
             SharedStateUnavailableError: It is away, or there is none.
         """
         if not self._url or self._clock.monotonic() < self._away_until:
             raise SharedStateUnavailableError
-        from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
+        from redis.exceptions import (
+            BusyLoadingError,
+            ConnectionError,
+            OutOfMemoryError,
+            ReadOnlyError,
+            ResponseError,
+            TimeoutError,
+        )
 
         # Whoever asks after the pause asks alone: the others fail at once until it has answered.
         was_away, self._away_until = self._away_until, self._pause() if self._away_until else 0.0
         try:
             done = await work(self._connect())
-        except (BusyLoadingError, ConnectionError, TimeoutError, OSError):
+        except (
+            BusyLoadingError,
+            ConnectionError,
+            OutOfMemoryError,
+            ReadOnlyError,
+            TimeoutError,
+            OSError,
+        ):
+            self._away_until = self._pause()
+            raise SharedStateUnavailableError from None
+        except ResponseError as error:
+            # What failed inside a script comes by no other name, before Redis 7.
+            if _CANNOT_NOW.search(str(error)) is None:
+                self._away_until = was_away
+                raise
             self._away_until = self._pause()
             raise SharedStateUnavailableError from None
         except BaseException:

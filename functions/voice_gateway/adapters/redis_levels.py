@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -32,7 +33,8 @@ class RedisVoiceLevels:
             found = await self._connection.call(lambda redis: redis.get(_key(voice)))
         except SharedStateUnavailableError:
             return None  # it is measured anew, as if for the first time
-        return None if found is None else self._keep(voice, float(found))
+        lufs = _read(found)
+        return None if lufs is None else self._keep(voice, lufs)
 
     async def remember(self, voice: str, lufs: float) -> None:
         """Keeps a voice's loudness; see the port."""
@@ -44,7 +46,8 @@ class RedisVoiceLevels:
 
         # Without Redis this process remembers it for itself.
         with suppress(SharedStateUnavailableError):
-            lufs = float(await self._connection.call(first_wins) or lufs)
+            first = _read(await self._connection.call(first_wins))
+            lufs = lufs if first is None else first
         self._keep(voice, lufs)
 
     def _keep(self, voice: str, lufs: float) -> float:
@@ -52,6 +55,15 @@ class RedisVoiceLevels:
             del self._known[next(iter(self._known))]
         self._known[voice] = lufs
         return lufs
+
+
+def _read(text: bytes | str | None) -> float | None:
+    """Reads a level; None of what is none: its gain would be noise."""
+    try:
+        lufs = float(text or "nan")
+    except ValueError:
+        return None
+    return lufs if math.isfinite(lufs) else None
 
 
 def _key(voice: str) -> str:

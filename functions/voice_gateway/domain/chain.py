@@ -28,7 +28,7 @@ PROVIDER_NAMES: Final = (
     "watson",
     "espeak",
 )
-"""Every name that a chain may hold, deployed or not."""
+"""Every name that a chain may hold, deployed or not; each names a file of `providers/`."""
 
 FLOOR: Final = "espeak"
 """The provider that needs no model, no network and no key, so that nobody is ever mute."""

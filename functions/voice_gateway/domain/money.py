@@ -33,7 +33,8 @@ def _read(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (Decimal, int, float)):
         return value
     amount = value if isinstance(value, Decimal) else Decimal(str(value))
-    return dollars(amount) if amount.is_finite() and abs(amount) < _LARGEST else value
+    # What is out of bounds is refused as it came: rounded, a hair below zero would be zero.
+    return dollars(amount) if amount.is_finite() and 0 <= amount < _LARGEST else value
 
 
 _LARGEST: Final = Decimal(10) ** 9

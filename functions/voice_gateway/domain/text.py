@@ -12,7 +12,7 @@ from voice_gateway.domain.language import primary
 from voice_gateway.domain.limits import MAX_SENTENCE_CHARACTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u2060\ufeff]")
 _SPACES: Final = re.compile(r"[^\S\n]+")
@@ -32,7 +32,7 @@ _PAUSES: Final = (
 _PAUSE_OTHERWISE: Final = 0.25
 
 
-def split_sentences(text: str, language: str) -> tuple[str, ...]:
+def split_sentences(text: str, language: str, say: Callable[[str], str] = str) -> tuple[str, ...]:
     """Splits a text into the sentences to speak, in order.
 
     A sentence longer than `MAX_SENTENCE_CHARACTERS` is cut at clauses, then at words. A piece
@@ -41,6 +41,8 @@ def split_sentences(text: str, language: str) -> tuple[str, ...]:
     Args:
         text: What the customer wrote; any Unicode.
         language: BCP 47 tag; only its first part counts. An unknown one is split as English is.
+        say: Writes a whole sentence as it is to be said. Not the text: a say-as that ends in a
+            letter alone ("T H C.") would be taken for somebody's initials.
 
     Returns:
         Non-empty sentences without surrounding space; empty when nothing can be pronounced.
@@ -51,7 +53,7 @@ def split_sentences(text: str, language: str) -> tuple[str, ...]:
         piece
         for paragraph in _PARAGRAPHS.split(_SPACES.sub(" ", clean))
         for sentence in _segment(paragraph.strip(), primary(language))
-        for piece in _short_enough(sentence)
+        for piece in _short_enough(say(sentence))
         if any(character.isalnum() for character in piece)
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import unicodedata
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from voice_gateway.domain.chain import Quality
@@ -28,10 +29,11 @@ from voice_gateway.providers.cloud import (
 from voice_gateway.providers.pipe import Pipe
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from voice_gateway.domain.speech import SpeechRequest
-    from voice_gateway.ports import VendorCredentials
+    from voice_gateway.ports import SpeechProvider, VendorCredentials
+    from voice_gateway.providers.registry import Deployment
 
 NAME: Final = "azure"
 _SPOKEN: Final = (
@@ -62,6 +64,12 @@ class _End:
     """Of a sentence; with the SDK's name of the error, unless all went well."""
 
     error: str | None = None
+
+
+def offer(deployment: Deployment) -> Callable[[], SpeechProvider] | None:
+    """Returns what makes the provider; None without credentials. With wrong ones it fails."""
+    credentials = deployment.credentials(NAME)
+    return None if credentials is None else partial(AzureProvider, credentials)
 
 
 class AzureProvider:

@@ -23,6 +23,8 @@ from voice_gateway.domain.receipt import Attempt, Outcome
 from voice_gateway.domain.speech import Journal, SpeechChunk, is_voice
 from voice_gateway.providers.ahead import Ahead
 from voice_gateway.providers.candidates import unsuited
+from voice_gateway.providers.relay import CANCELLED
+from voice_gateway.providers.speaking import LAST_RESORT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine
@@ -176,9 +178,7 @@ class _Answer:
 
     async def close(self) -> None:
         """Ends what is under way, and writes the journal."""
-        if self._ahead is not None:
-            await self._ahead.ahead.aclose()
-            self._story.append(self._ahead.journal)
+        await self._drop_ahead()
         self._give_up(0, len(self._keys))
         journal = self._request.journal
         if not any(isinstance(part, Journal) for part in self._story):
@@ -220,13 +220,22 @@ class _Answer:
             spoken = self._spoken(start, self._stop(start), journal)
             self._ahead = _Begun(start, journal, Ahead(spoken))
 
+    async def _drop_ahead(self) -> None:
+        """Ends what was begun ahead and is heard by nobody: it may cost something all the same."""
+        if (begun := self._ahead) is not None:
+            self._ahead = None
+            await begun.ahead.aclose()
+            _only_heard(begun.journal, 0, cut=False)
+            self._story.append(begun.journal)
+
     async def _kept(self, position: int) -> CachedSentence | None:
         key, cache = self._keys[position], self._door.cache
         if self._lookups[position] is Lookup.KEPT:
             return await cache.fetch(key)
         seconds = PATIENCE_SECONDS[self._request.quality]
         if self._request.deadline is not None:
-            seconds = min(seconds, self._request.deadline - self._door.clock.monotonic())
+            left = self._request.deadline - self._door.clock.monotonic()
+            seconds = min(seconds, left - LAST_RESORT_SECONDS)
         return await cache.wait_for(key, seconds)
 
     def _from_cache(self, position: int, sentence: CachedSentence) -> SpeechChunk:
@@ -267,13 +276,21 @@ class _Answer:
         else:
             begun, chunks = None, self._spoken(start, stop, journal)
         self._story.append(journal)
+        heard, cut = 0, False
         try:
             async with aclosing(chunks):
                 async for chunk in chunks:
                     if chunk.provider != self._expected.name and self._taken_over_by is None:
                         self._taken_over_by = chunk.provider
                         self._give_up(stop, len(self._keys))
+                        await self._drop_ahead()
+                    heard, cut = chunk.sentence + 1 - start, not chunk.last
                     yield chunk
+        except (GeneratorExit, asyncio.CancelledError):
+            if begun is not None:
+                await begun.ahead.aclose()
+                _only_heard(journal, heard, cut=cut)
+            raise
         finally:
             if begun is not None:
                 await begun.ahead.aclose()
@@ -340,3 +357,24 @@ class _Answer:
         if self._claims and now - self._renewed > _RENEW_AFTER_SECONDS:
             self._renewed = now
             await self._door.cache.renew([*self._claims.values()])
+
+
+def _only_heard(journal: Journal, heard: int, *, cut: bool) -> None:
+    """Takes out of a journal what was made ahead and reached nobody; what it cost stays.
+
+    Args:
+        journal: Of a run that the listener did not hear to its end.
+        heard: How many of its sentences were begun aloud.
+        cut: Whether the last of these broke off.
+    """
+    for place, told in enumerate(journal.attempts):
+        if told.sentences > heard or (told.sentences == heard > 0 and cut):
+            journal.attempts[place] = told.model_copy(
+                update={
+                    "reason": CANCELLED if told.outcome is Outcome.SERVED else told.reason,
+                    "sentences": heard,
+                    "cut": cut and heard > 0,
+                    "skipped": min(told.skipped, heard),
+                }
+            )
+        heard = max(0, heard - told.sentences)

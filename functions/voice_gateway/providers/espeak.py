@@ -19,11 +19,13 @@ from voice_gateway.domain.language import primary
 from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from numpy.typing import NDArray
 
     from voice_gateway.domain.speech import SpeechRequest
+    from voice_gateway.ports import SpeechProvider
+    from voice_gateway.providers.registry import Deployment
 
 # From speak_lib.h of espeak-ng 1.52.
 _OUTPUT_SYNCHRONOUS: Final = 2
@@ -129,6 +131,11 @@ class _Library:
         if samples and count > 0:
             self._pieces.append(np.ctypeslib.as_array(samples, (count,)).astype(np.int16))
         return int(self._stop.is_set())
+
+
+def offer(_: Deployment) -> Callable[[], SpeechProvider]:
+    """Returns what makes the provider: it is everywhere."""
+    return EspeakProvider
 
 
 class EspeakProvider:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import wave
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,12 +30,13 @@ from voice_gateway.providers.cloud import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from google.cloud.texttospeech_v1 import TextToSpeechAsyncClient
 
     from voice_gateway.domain.speech import SpeechRequest
-    from voice_gateway.ports import VendorCredentials
+    from voice_gateway.ports import SpeechProvider, VendorCredentials
+    from voice_gateway.providers.registry import Deployment
 
 NAME: Final = "google"
 _SPOKEN: Final = (
@@ -69,6 +71,12 @@ _REASONS: Final[Mapping[str, FailureReason]] = {
     "DEADLINE_EXCEEDED": FailureReason.TIMEOUT,
 }
 """By gRPC status; every other one is `unavailable`."""
+
+
+def offer(deployment: Deployment) -> Callable[[], SpeechProvider] | None:
+    """Returns what makes the provider; None without credentials. With wrong ones it fails."""
+    credentials = deployment.credentials(NAME)
+    return None if credentials is None else partial(GoogleProvider, credentials)
 
 
 class GoogleProvider:

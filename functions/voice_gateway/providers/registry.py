@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from voice_gateway.ports import SpeechProvider
+    from voice_gateway.ports import SampleWindows, SpeechProvider, VendorCredentials
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """What a deployment has to make providers of."""
+
+    triton_url: str
+    """`host:port` of Triton's gRPC endpoint."""
+    triton_tls: bool
+    cloners: tuple[str, ...]
+    """The models on Triton that clone voices."""
+    samples: Callable[[], SampleWindows]
+    """Where the voices' samples lie."""
+    credentials: Callable[[str], VendorCredentials | None]
+    """By provider; None of a vendor that was not configured."""
+
+
+def deployed(
+    names: Iterable[str], deployment: Deployment
+) -> dict[str, Callable[[], SpeechProvider]]:
+    """Asks each provider's file whether this deployment has it; builds none.
+
+    Args:
+        names: Each is a file beside this one, whose `offer(deployment)` returns what makes the
+            provider, or None where it is not to be had.
+        deployment: What there is to make them of.
+    """
+    offers = {
+        name: import_module(f"voice_gateway.providers.{name}").offer(deployment) for name in names
+    }
+    return {name: make for name, make in offers.items() if make is not None}
 
 
 class ProviderRegistry:

@@ -8,11 +8,23 @@ from voice_gateway.domain.speech import ProviderCapabilities
 from voice_gateway.providers.triton import TritonProvider
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from voice_gateway.domain.speech import SpeechRequest
-    from voice_gateway.ports import SampleWindows
+    from voice_gateway.ports import SampleWindows, SpeechProvider
+    from voice_gateway.providers.registry import Deployment
 
 LANGUAGES: Final = frozenset({"en"})
 """Of the checkpoint that there is."""
+
+
+def offer(deployment: Deployment) -> Callable[[], SpeechProvider] | None:
+    """Returns what makes the provider; None where its model is not on Triton."""
+    if "styletts2" not in deployment.cloners:
+        return None
+    return lambda: styletts2_on_triton(
+        deployment.triton_url, tls=deployment.triton_tls, samples=deployment.samples()
+    )
 
 
 def styletts2_on_triton(url: str, *, tls: bool, samples: SampleWindows) -> TritonProvider:

@@ -10,6 +10,7 @@ import threading
 import warnings
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -34,13 +35,14 @@ from voice_gateway.providers.cloud import (
 from voice_gateway.providers.pipe import Pipe
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from ibm_cloud_sdk_core import ApiException
     from ibm_watson import TextToSpeechV1
 
     from voice_gateway.domain.speech import SpeechRequest
-    from voice_gateway.ports import VendorCredentials
+    from voice_gateway.ports import SpeechProvider, VendorCredentials
+    from voice_gateway.providers.registry import Deployment
 
 NAME: Final = "watson"
 LANGUAGES: Final = all_names(("de", "en", "es", "fr", "it", "ja", "ko", "nl", "pt"))
@@ -61,6 +63,12 @@ _REASONS: Final[Mapping[int, FailureReason]] = {
     504: FailureReason.TIMEOUT,
 }
 """By HTTP status; every other one is `unavailable`."""
+
+
+def offer(deployment: Deployment) -> Callable[[], SpeechProvider] | None:
+    """Returns what makes the provider; None without credentials. With wrong ones it fails."""
+    credentials = deployment.credentials(NAME)
+    return None if credentials is None else partial(WatsonProvider, credentials)
 
 
 class WatsonProvider:

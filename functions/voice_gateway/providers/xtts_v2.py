@@ -8,7 +8,10 @@ from voice_gateway.domain.speech import ProviderCapabilities
 from voice_gateway.providers.triton import TritonProvider
 
 if TYPE_CHECKING:
-    from voice_gateway.ports import SampleWindows
+    from collections.abc import Callable
+
+    from voice_gateway.ports import SampleWindows, SpeechProvider
+    from voice_gateway.providers.registry import Deployment
 
 LANGUAGES: Final = frozenset(
     {
@@ -17,6 +20,15 @@ LANGUAGES: Final = frozenset(
     }
 )
 """Those it was trained on."""
+
+
+def offer(deployment: Deployment) -> Callable[[], SpeechProvider] | None:
+    """Returns what makes the provider; None where its model is not on Triton."""
+    if "xtts_v2" not in deployment.cloners:
+        return None
+    return lambda: xtts_v2_on_triton(
+        deployment.triton_url, tls=deployment.triton_tls, samples=deployment.samples()
+    )
 
 
 def xtts_v2_on_triton(url: str, *, tls: bool, samples: SampleWindows) -> TritonProvider:

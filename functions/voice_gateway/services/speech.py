@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from voice_gateway.domain.errors import (
     StorageUnavailableError,
 )
 from voice_gateway.domain.language import primary
+from voice_gateway.domain.lexicon import as_said
+from voice_gateway.domain.limits import MAX_TEXT_CHARACTERS
 from voice_gateway.domain.money import FREE
 from voice_gateway.domain.receipt import Asked, Outcome, Receipt, Served
 from voice_gateway.domain.samples.sample import SampleRefusal
@@ -171,8 +174,9 @@ class SpeechService:
         """Starts speaking and returns once there is something to hear.
 
         Raises:
-            InvalidRequestError: Nothing to pronounce, a language that nobody asked speaks, a forced
-                provider that is not deployed, a sample rate that the format cannot carry.
+            InvalidRequestError: Nothing to pronounce, or too much by the personality's lexicon, a
+                language that nobody asked speaks, a forced provider that is not deployed, a sample
+                rate that the format cannot carry.
             BudgetSpentError: The only one who may speak costs money, and the month's is gone.
             NotFoundError: The tenant has no such personality.
             AllProvidersFailedError: Nobody could speak.
@@ -228,7 +232,7 @@ class SpeechService:
         """Tells what speaking would cost, and speaks nothing.
 
         Raises:
-            InvalidRequestError: There is nothing to pronounce.
+            InvalidRequestError: There is nothing to pronounce, or too much by the lexicon.
             NotFoundError: The tenant has no such personality.
             StorageUnavailableError: The table did not answer.
         """
@@ -270,7 +274,14 @@ class SpeechService:
             )
         language = (command.language or config.language).lower()
         quality = command.quality or config.quality
-        sentences = split_sentences(command.text, language)
+        say = partial(as_said, lexicon=personality.lexicon, language=language)
+        sentences = split_sentences(command.text, language, say)
+        if (length := sum(map(len, sentences))) > MAX_TEXT_CHARACTERS:
+            raise InvalidRequestError(
+                f"As the personality's lexicon says it, it is {length} characters long; at most "
+                f"{MAX_TEXT_CHARACTERS} are spoken.",
+                field="text",
+            )
         if not sentences:
             raise InvalidRequestError("There is nothing to pronounce in it.", field="text")
         deadline = None

@@ -57,6 +57,7 @@ def test_only_the_sdk_that_speaks_is_imported(vendors: Vendors, vendor: str) -> 
         env={
             "TABLE_NAME": "voices",
             "TRITON_URL": "127.0.0.1:9",
+            "SAMPLES_BUCKET": "samples",
             **{f"{n.upper()}_CREDENTIALS": json.dumps(vendors.account(n)) for n in SDKS},
         },
         capture_output=True,
@@ -74,7 +75,9 @@ def test_without_credentials_there_is_no_vendor(monkeypatch: pytest.MonkeyPatch)
     from voice_gateway.settings import SpeechSettings
 
     monkeypatch.setenv("AZURE_CREDENTIALS", '{"key": "k", "region": "westeurope"}')
-    settings = SpeechSettings(table_name="voices", triton_url="127.0.0.1:9")
+    settings = SpeechSettings(
+        table_name="voices", triton_url="127.0.0.1:9", samples_bucket="samples"
+    )
     registry = provider_registry(settings)
     assert set(registry.names()) == {"piper", "espeak", "azure"}
     assert registry.get("google") is None

@@ -41,7 +41,7 @@ def test_is_rounded_to_whole_micro_dollars(given: float, kept: str) -> None:
     assert str(dollars(given)) == kept
 
 
-@pytest.mark.parametrize("cost", [-1, 1e9, float("nan"), float("inf"), "one", True, None])
+@pytest.mark.parametrize("cost", [-1, -1e-9, 1e9, float("nan"), float("inf"), "one", True, None])
 def test_no_other_value_is_an_amount(cost: object) -> None:
     with pytest.raises(ValidationError):
         Priced.model_validate({"cost": cost})

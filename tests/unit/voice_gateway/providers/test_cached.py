@@ -185,6 +185,75 @@ async def test_missing_sentences_are_made_while_kept_ones_go_out(house: House) -
     assert order([chunk async for chunk in stream]) == [("piper", i) for i in range(1, 5)]
 
 
+async def test_what_was_made_ahead_and_not_heard_is_not_told_as_heard(house: House) -> None:
+    await kept(house, "One.")
+    request = asked()
+    stream = house.provider.synthesize(request)
+    await anext(stream)
+    while house.piper.closed < 2:
+        await asyncio.sleep(0)
+    await stream.aclose()
+    assert story(request) == [("piper", "cached", 1), ("piper", "served", 0)]
+    assert request.journal.attempts[-1].reason == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "sentences", "cut"), [(1, 1, True), (2, 1, False), (3, 2, True)]
+)
+async def test_who_hangs_up_heard_what_was_taken_of_what_was_made_ahead(
+    house: House, pieces: int, sentences: int, cut: bool
+) -> None:
+    await kept(house, "One.")
+    request = asked()
+    stream = house.provider.synthesize(request)
+    await anext(stream)
+    while house.piper.closed < 2:
+        await asyncio.sleep(0)
+    for _ in range(pieces):
+        await anext(stream)
+    await stream.aclose()
+    assert story(request) == [("piper", "cached", 1), ("piper", "served", sentences)]
+    assert request.journal.attempts[-1].cut is cut
+    assert request.journal.attempts[-1].reason == "cancelled"
+
+
+async def test_what_was_made_ahead_gives_way_to_whoever_takes_over(house: House) -> None:
+    await kept(house, "One.", "Two.")
+
+    class Forgetful(FakeAudioCache):
+        async def fetch(self, key: SentenceKey) -> CachedSentence | None:
+            return None if key == second else await super().fetch(key)
+
+    second, cache = key("Two."), Forgetful()
+    cache.kept = house.cache.kept
+    other = House(cache)
+    request = asked()
+    stream = other.provider.synthesize(request)
+    chunks = [await anext(stream)]
+    while other.piper.closed < 1:
+        await asyncio.sleep(0)
+    other.piper.fail_with = ProviderError("piper", FailureReason.UNAVAILABLE, "gone")
+    chunks += [chunk async for chunk in stream]
+    assert order(chunks) == [("piper", 0), *(("google", i) for i in range(1, 5))]
+    assert sum(sentences for _, _, sentences in story(request)) == 5
+    assert ("piper", "served", 0) in story(request)
+
+
+async def test_time_is_left_to_speak_what_another_one_promised(house: House) -> None:
+    waits: list[float] = []
+
+    class Waiting(FakeAudioCache):
+        async def wait_for(self, key: SentenceKey, seconds: float) -> CachedSentence | None:
+            waits.append(seconds)
+            return None
+
+    other = House(Waiting())
+    await other.cache.look_up([key("One.")])
+    request = replace(asked(["One."]), deadline=other.clock.monotonic() + 3)
+    assert order(await other.heard(request)) == [("piper", 0)]
+    assert waits == [2.0]
+
+
 async def test_whoever_takes_over_keeps_the_rest_whatever_is_kept_of_the_others(
     house: House,
 ) -> None:
