@@ -14,12 +14,16 @@ TEMPLATE: Final = ROOT / "template.yaml"
 TOOLS: Final = ROOT / ".local" / "tools"
 VOICES: Final = ROOT / ".local" / "voices"
 """Where scripts/fetch_models.py puts voices."""
+WEIGHTS: Final = Path(os.environ.get("VOICE_WEIGHTS") or ROOT / ".local" / "weights")
+"""Where it puts the weights of models that clone, a folder each."""
 LOCAL: Final = Path(os.environ.get("VOICE_LOCAL") or ROOT / ".local")
 """What one stack keeps; a second stack beside it has its own, and its own ports."""
 LOGS: Final = LOCAL / "log"
 RUN: Final = LOCAL / "run"
 STATE: Final = LOCAL / "state"
 STACK_ENV: Final = LOCAL / "stack.env"
+CONDITIONING: Final = STATE / "conditioning"
+"""What models made of voices' samples, a folder each."""
 RESOURCES: Final = STATE / "resources.json"
 """Logical id → physical id, as the local AWS named them."""
 
@@ -62,6 +66,23 @@ VENDORS_PORT: Final = Port("VOICE_VENDORS_PORT", 8710)
 VENDORS_GRPC_PORT: Final = Port("VOICE_VENDORS_GRPC_PORT", 8711)
 VENDORS_KEY: Final = "key-of-this-machine"
 """What the local vendors take for a good key."""
+CLONING: Final = "VOICE_CLONING_MODELS"
+"""The variable that names the models that clone, with commas between; none unless it is set."""
+CLONERS: Final = ("xtts_v2",)
+"""Those that it may name."""
+
+
+def cloning_models() -> tuple[str, ...]:
+    """The models that clone and that this stack is to have.
+
+    Raises:
+        SystemExit: The variable names one that there is not.
+    """
+    named = [name.strip() for name in os.environ.get(CLONING, "").split(",")]
+    models = tuple(dict.fromkeys(filter(None, named)))
+    if unknown := [name for name in models if name not in CLONERS]:
+        raise SystemExit(f"{CLONING}: {unknown[0]} is none of: {', '.join(CLONERS)}.")
+    return models
 
 
 def aws_environment() -> dict[str, str]:
@@ -88,6 +109,7 @@ def template_parameters() -> dict[str, str]:
     return {
         "TritonUrl": f"127.0.0.1:{TRITON_GRPC_PORT.number}",
         "TritonTls": "false",
+        "CloningModels": ",".join(cloning_models()),
         "RedisUrl": f"redis://127.0.0.1:{REDIS_PORT.number}",
         # On AWS these are ARNs; here, what would be found there.
         "GoogleCredentials": json.dumps(google),

@@ -11,10 +11,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import aws
+import cloning
 import layout
 import redis_server
 import tritonserver
 from processes import Part
+from voice_serving.supervisor import Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,12 +28,13 @@ REDIS: Final = "redis"
 VENDORS: Final = "vendors"
 GATEWAY: Final = "gateway"
 NAMES: Final = (TRITON, AWS, REDIS, VENDORS, GATEWAY)
-MODELS: Final = ("piper",)
+PIPER: Final = "piper"
 
 _REPOSITORY: Final = layout.ROOT / "model_repository"
 _SERVING: Final = layout.ROOT / "triton" / "src"
 _STACK: Final = layout.ROOT / "scripts" / "stack"
 _READ_WHOLE: Final = 1 << 20
+_LOADING_SECONDS: Final = 600
 _SYSTEM_VARIABLES: Final = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
 
 
@@ -43,6 +46,8 @@ def triton() -> Part:
     """
     ports = (layout.TRITON_HTTP_PORT, layout.TRITON_GRPC_PORT, layout.TRITON_METRICS_PORT)
     http, grpc, metrics = (port.number for port in ports)
+    cloners = layout.cloning_models()
+    models = (PIPER, *cloners)
     if not (layout.TOOLS / "tritonserver").exists():
         print("  installing tritonserver (once, 150 MB) ...", flush=True)
     server = tritonserver.Server(
@@ -50,20 +55,27 @@ def triton() -> Part:
         repository=_REPOSITORY,
         source=_SERVING,
         run_dir=layout.RUN / TRITON,
-        models=MODELS,
+        models=models,
         ports=tritonserver.Ports(http=http, grpc=grpc, metrics=metrics),
+        # Official weights are converted when they are first loaded.
+        stub_timeout_seconds=_LOADING_SECONDS if cloners else 120,
     )
-    fetched = {"PIPER_VOICES_DIR": str(layout.VOICES)}
-    environment = server.environment(_system_environment() | fetched | _variables_of(MODELS))
+    found = {"PIPER_VOICES_DIR": str(layout.VOICES), **cloning.environment(cloners)}
+    environment = server.environment(_system_environment() | found | _variables_of(models))
+
+    def prepare() -> None:
+        cloning.prepare(cloners)
+        server.prepare()
+
     return Part(
         name=TRITON,
         command=server.command(),
         environment=environment,
         cwd=layout.ROOT,
         ports=ports,
-        prepare=server.prepare,
-        ready=server.ready,
-        start_seconds=180.0,
+        prepare=prepare,
+        ready=lambda: server.ready() and all(map(alive, cloners)),
+        start_seconds=_LOADING_SECONDS if cloners else 180.0,
         stop_seconds=35.0,
         fingerprint=_fingerprint(
             server.command(),
@@ -71,6 +83,12 @@ def triton() -> Part:
             (*_SERVING.rglob("*.py"), *_REPOSITORY.rglob("*")),
         ),
     )
+
+
+def alive(model: str) -> bool:
+    """Whether a model's process lives: Triton calls it ready when it does not, too."""
+    url = f"http://{tritonserver.HOST}:{layout.TRITON_HTTP_PORT.number}"
+    return Pulse(url).beats(model)
 
 
 def local_aws() -> Part:
@@ -145,6 +163,7 @@ def gateway() -> Part:
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         "VOICE_LOCAL": str(layout.LOCAL),
+        layout.CLONING: ",".join(layout.cloning_models()),
         **{
             port.variable: str(port.number)
             for port in (
@@ -221,7 +240,10 @@ def _system_environment() -> dict[str, str]:
 
 def _variables_of(models: Iterable[str]) -> dict[str, str]:
     prefixes = tuple(f"{model.upper()}_" for model in models)
-    return {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
+    # An empty one counts as absent.
+    return {
+        name: value for name, value in os.environ.items() if value and name.startswith(prefixes)
+    }
 
 
 def _fingerprint(

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 import canary
+import cloning
+import layout
 import parts
 import stack
 
@@ -37,9 +39,13 @@ def show() -> bool:
     console.print(table)
     for function, state in parts.gateway_state().items():
         console.print(f"  {function}: {state}")
+    cloners = {model: parts.alive(model) for model in layout.cloning_models()}
+    for model, alive in cloners.items():
+        noise = ", but speaks noise: random weights" if cloning.is_noise(model) else ""
+        console.print(f"  {model}: alive{noise}" if alive else f"  {model}: [red]dead[/]")
     spoken, words = _speaks()
     console.print(words)
-    return all_run and spoken
+    return all_run and all(cloners.values()) and spoken
 
 
 def _speaks() -> tuple[bool, str]:

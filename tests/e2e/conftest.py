@@ -70,9 +70,9 @@ class Stack:
         return int(json.loads(text)["pid"])
 
 
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    local = tmp_path_factory.mktemp("local")
+@contextlib.contextmanager
+def stack_in(local: Path, **variables: str) -> Iterator[Stack]:
+    """Runs a stack for a block, told what is in `variables`."""
     with contextlib.ExitStack() as opened:
         sockets = [opened.enter_context(socket.socket()) for _ in _PORTS]
         for each in sockets:
@@ -84,6 +84,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "PYTHONSAFEPATH": "1",
         "COLUMNS": "200",
         **dict(zip(_PORTS, ports, strict=True)),
+        **variables,
     }
     stack = Stack(local, environment)
     try:
@@ -92,3 +93,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
     finally:
         stack.run("down")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with stack_in(tmp_path_factory.mktemp("local")) as stack:
+        yield stack
