@@ -31,6 +31,12 @@ def _xtts_v2(folder: Path, rounds: int) -> str:
     return measure(folder, rounds)
 
 
+def _styletts2(folder: Path, rounds: int) -> str:
+    from bench_styletts2 import measure
+
+    return measure(folder, rounds)
+
+
 def _xtts_v2_parity(folder: Path, rounds: int) -> str:
     from parity_xtts import compare
 
@@ -39,7 +45,10 @@ def _xtts_v2_parity(folder: Path, rounds: int) -> str:
 
 PARITY: Final[dict[str, Callable[[Path, int], str]]] = {"xtts_v2": _xtts_v2_parity}
 """Model → what compares it, and raises where it is not the same."""
-ENGINES: Final[dict[str, Callable[[Path, int], str]]] = {"xtts_v2": _xtts_v2}
+ENGINES: Final[dict[str, Callable[[Path, int], str]]] = {
+    "xtts_v2": _xtts_v2,
+    "styletts2": _styletts2,
+}
 """Model → what measures it over a folder with a checkpoint; returns Markdown."""
 
 
@@ -56,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.only not in (None, name):
             continue
         folder = ROOT / ".local" / "random" / name
-        if not (folder / "config.json").is_file():
+        if not any(folder.glob("config.*")):
             print(f"writing a random checkpoint of {name} (once) ...", file=sys.stderr)
             WRITERS[name](folder, "real", 0)
         print(measure(folder, arguments.rounds))

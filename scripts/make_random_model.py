@@ -27,7 +27,16 @@ def _xtts_v2(folder: Path, size: str, seed: int) -> None:
     write_xtts(folder, {"real": REAL, "tiny": TINY}[size], seed)
 
 
-WRITERS: Final[dict[str, Callable[[Path, str, int], None]]] = {"xtts_v2": _xtts_v2}
+def _styletts2(folder: Path, size: str, seed: int) -> None:
+    from random_styletts2 import upstream, write_styletts2
+
+    write_styletts2(folder, upstream(tiny=size == "tiny", seed=seed))
+
+
+WRITERS: Final[dict[str, Callable[[Path, str, int], None]]] = {
+    "xtts_v2": _xtts_v2,
+    "styletts2": _styletts2,
+}
 """Model → what writes its files into a folder, in a size (`real`, `tiny`), by a seed."""
 
 

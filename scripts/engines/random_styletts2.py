@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from upstream_styletts2 import Upstream
+from voice_serving.engines.styletts2.network.checkpoint import read_official
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +54,7 @@ REAL_BERT: Final[dict[str, Any]] = {
     "num_hidden_layers": 12,
     "dropout": 0.1,
 }
+CHECKPOINT: Final = "epochs_2nd_00020.pth"
 _TINY_WIDTH: Final = 32
 
 
@@ -78,9 +80,17 @@ def upstream(*, tiny: bool, seed: int = 0) -> Upstream:
 def write_styletts2(folder: Path, made: Upstream) -> None:
     """Writes `config.yml`, `epochs_2nd_00020.pth` and `PLBERT/config.yml`."""
     (folder / "PLBERT").mkdir(parents=True, exist_ok=True)
-    _write_yaml(folder / "config.yml", {"model_params": made.config})
+    torch.save(made.checkpoint(), folder / CHECKPOINT)
     _write_yaml(folder / "PLBERT/config.yml", {"model_params": made.bert_config})
-    torch.save(made.checkpoint(), folder / "epochs_2nd_00020.pth")
+    _write_yaml(folder / "config.yml", {"model_params": made.config})
+
+
+def load_upstream(folder: Path) -> Upstream:
+    """The package with the weights of a folder in the real shape."""
+    made = upstream(tiny=False)
+    for name, tensors in read_official(folder / CHECKPOINT).items():
+        made.modules[name].load_state_dict(tensors)
+    return made
 
 
 def _write_yaml(path: Path, content: dict[str, Any]) -> None:

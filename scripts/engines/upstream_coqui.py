@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def import_xtts() -> Any:
-    """The module `TTS.tts.models.xtts`.
+def import_torchaudio() -> Any:
+    """torchaudio, of which only what it does in Python is needed.
 
-    torchaudio's compiled part is linked against CUDA in the wheel that the package index has. XTTS
-    needs only what torchaudio does in Python, so without CUDA the loader of that part is replaced.
+    Its compiled part is linked against CUDA in the wheel that the package index has, so without
+    CUDA the loader of that part is replaced.
     """
     import torch
 
@@ -28,6 +28,14 @@ def import_xtts() -> Any:
         extension._IS_TORCHAUDIO_EXT_AVAILABLE = extension._IS_ALIGN_AVAILABLE = False
         extension.fail_if_no_align = lambda function: function
         sys.modules["torchaudio._extension"] = extension
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("torchaudio")
+
+
+def import_xtts() -> Any:
+    """The module `TTS.tts.models.xtts`."""
+    import_torchaudio()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return importlib.import_module("TTS.tts.models.xtts")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import sys
-import types
 import warnings
 from typing import TYPE_CHECKING, Any, Final
+
+from upstream_coqui import import_torchaudio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -29,25 +29,6 @@ SPEAKING: Final = (
     "diffusion",
 )
 """The modules that inference needs."""
-
-
-def import_torchaudio() -> Any:
-    """torchaudio, of which the package and the tests need only what it does in Python.
-
-    Its compiled part is linked against CUDA in the wheel that the package index has, so without
-    CUDA the loader of that part is replaced.
-    """
-    import torch
-
-    if torch.version.cuda is None and "torchaudio" not in sys.modules:
-        extension: Any = types.ModuleType("torchaudio._extension")
-        extension.__path__ = []
-        extension._IS_TORCHAUDIO_EXT_AVAILABLE = extension._IS_ALIGN_AVAILABLE = False
-        extension.fail_if_no_align = lambda function: function
-        sys.modules["torchaudio._extension"] = extension
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return importlib.import_module("torchaudio")
 
 
 def import_module(name: str) -> Any:
@@ -183,7 +164,7 @@ class Upstream:
             s = beta * s_pred[:, half:] + (1 - beta) * reference[:, half:]
             d = m["predictor"].text_encoder(d_en, s, lengths, mask)
             x, _ = m["predictor"].lstm(d)
-            duration = torch.sigmoid(m["predictor"].duration_proj(x)).sum(axis=-1)
+            duration = torch.sigmoid(m["predictor"].duration_proj(x)).sum(dim=-1)
             pred_dur = torch.round(duration.squeeze()).clamp(min=1)
             alignment = torch.zeros(int(lengths), int(pred_dur.sum()))
             frame = 0
@@ -212,11 +193,11 @@ def _noise(style_noise: Tensor, source_noise: Tensor) -> Iterator[None]:
             return source_noise[:, :, : like.shape[1]].transpose(1, 2)
         return drawn(like)
 
-    torch.randn_like = given
+    vars(torch)["randn_like"] = given
     try:
         yield
     finally:
-        torch.randn_like = drawn
+        vars(torch)["randn_like"] = drawn
 
 
 def _late(rows: Tensor) -> Tensor:

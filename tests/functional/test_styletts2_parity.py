@@ -19,7 +19,7 @@ from fakes.styletts2 import (
     text,
 )
 from random_styletts2 import upstream
-from upstream_styletts2 import import_torchaudio
+from upstream_coqui import import_torchaudio
 from voice_serving.engines.styletts2.network.layers import Valid
 from voice_serving.engines.styletts2.network.speaker import Speaker
 from voice_serving.engines.styletts2.network.style import mel_spectrogram, trimmed
@@ -240,52 +240,3 @@ def test_valid_marks_what_is_real():
     valid = Valid.of(torch.tensor([1, 3]), 4)
     assert valid.mask[..., 0].tolist() == [[True, False, False, False], [True, True, True, False]]
     assert valid.stretched(2).lengths.tolist() == [2, 6]
-
-
-class TestRealShape:
-    """The LibriTTS checkpoint's sizes: a few cases, since the package takes seconds for each."""
-
-    @pytest.fixture(scope="class")
-    def theirs(self) -> Upstream:
-        return upstream(tiny=False)
-
-    @pytest.fixture(scope="class")
-    def ours(self, theirs: Upstream) -> Network:
-        return network_of(theirs)
-
-    @pytest.mark.parametrize(("length", "scale"), [(20, 1.0), (9, 2.5)])
-    def test_same_style_durations_and_waveform(self, theirs, ours, length, scale):
-        samples = torch.from_numpy(recording(seconds=2.0))
-        mel = mel_spectrogram(samples, 80)[None, None]
-        heard_by = [theirs.modules[name] for name in ("style_encoder", "predictor_encoder")]
-        reference = torch.cat([encoder(mel) for encoder in heard_by], dim=1)
-        torch.testing.assert_close(ours.hear(samples)[None], reference, atol=1e-5, rtol=0)
-        tokens = text(length)
-        style_noise, source = noise(reference.shape[1], 3, seconds=4)
-        expected, durations, style = theirs.inference(
-            tokens, reference, style_noise, source, scale=scale
-        )
-        guidance = torch.tensor([[scale]]) if scale != 1.0 else None
-        found, reading = speak(ours, tokens, reference, style_noise, source, guidance=guidance)
-        assert torch.equal(reading.frames[0], durations)
-        torch.testing.assert_close(reading.style, style, atol=1e-5, rtol=0)
-        assert expected.std() > 0.02
-        torch.testing.assert_close(found, expected, atol=TOLERANCE, rtol=0)
-
-    def test_eight_together_sound_as_each_alone(self, ours):
-        lengths = (2, 3, 4, 5, 6, 7, 8, 8)
-        sentences = [sentence(length, 256, seed) for seed, length in enumerate(lengths)]
-        alone = Speaker(ours, torch.device("cpu"), sound_batch=1)
-        together = Speaker(ours, torch.device("cpu"), sound_batch=8)
-        for one, other in zip(sentences, heard(together, sentences), strict=True):
-            lone = heard(alone, [one])[0]
-            assert np.array_equal(lone.frames, other.frames)
-            assert np.abs(lone.samples - other.samples).max() < TOLERANCE
-
-    def test_half_precision_stays_close(self, theirs):
-        network = network_of(theirs)
-        one = sentence(20, 256)
-        exact = heard(Speaker(network, torch.device("cpu"), sound_batch=1), [one])[0]
-        half = heard(Speaker(network.in_half(), torch.device("cpu"), sound_batch=1), [one])[0]
-        assert np.abs(half.style - exact.style).max() < 0.02
-        assert abs(len(half.samples) - len(exact.samples)) <= 0.1 * len(exact.samples)

@@ -106,6 +106,16 @@ def test_every_setting_can_be_heard(engine, name, value):
     assert not np.allclose(usual[:shared], changed[:shared], atol=1e-4)
 
 
+def test_the_fast_preset_takes_three_steps_at_most(tiny_styletts2):
+    fast = loaded(tiny_styletts2, preset="fast")
+    asked_for = [
+        hear(fast, asked("Hello.", diffusion_steps=steps))[0].samples for steps in (3, 5, None, 2)
+    ]
+    assert all(np.array_equal(asked_for[0], each) for each in asked_for[1:3])
+    assert not np.array_equal(asked_for[0][:2000], asked_for[3][:2000])
+    fast.close()
+
+
 def test_faster_is_shorter(engine):
     slow, fast = (hear(engine, asked("Hello there.", speed=s))[0].samples for s in (0.5, 2.0))
     assert len(slow) > 2.5 * len(fast)

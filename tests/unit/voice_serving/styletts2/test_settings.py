@@ -14,10 +14,10 @@ def settings(**environment: str) -> StyleTts2Settings:
 
 def test_the_presets():
     quality, fast = settings(), settings(STYLETTS2_PRESET="fast")
-    assert (quality.precision, quality.diffusion_steps) == (Precision.FP32, 5)
-    assert (fast.precision, fast.diffusion_steps) == (Precision.BF16, 3)
+    assert (quality.precision, quality.most_diffusion_steps) == (Precision.FP32, 50)
+    assert (fast.precision, fast.most_diffusion_steps) == (Precision.BF16, 3)
     mixed = settings(STYLETTS2_PRESET="fast", STYLETTS2_PRECISION="fp32")
-    assert (mixed.precision, mixed.diffusion_steps) == (Precision.FP32, 3)
+    assert (mixed.precision, mixed.most_diffusion_steps) == (Precision.FP32, 3)
 
 
 def test_each_can_be_overridden():

@@ -42,6 +42,7 @@ SAMPLE_RATE: Final = 24_000
 ALPHA: Final = 0.3
 BETA: Final = 0.7
 GUIDANCE: Final = 1.0
+STEPS: Final = 5
 """The authors' own, where a request does not say."""
 
 TAIL: Final = 50
@@ -208,7 +209,7 @@ class StyleTts2Engine:
             alpha=either("alpha", ALPHA),
             beta=either("beta", BETA),
             guidance=either("embedding_scale", GUIDANCE),
-            steps=int(either("diffusion_steps", self._settings.diffusion_steps)),
+            steps=min(int(either("diffusion_steps", STEPS)), self._settings.most_diffusion_steps),
             speed=either("speed", 1.0),
             seed=seed,
         )

@@ -20,7 +20,7 @@ class Preset(StrEnum):
     QUALITY = "quality"
     """The authors' five steps of diffusion, in float32."""
     FAST = "fast"
-    """Three steps, in bfloat16 where it holds."""
+    """At most three steps, in bfloat16 where it holds."""
 
 
 class Precision(StrEnum):
@@ -50,8 +50,8 @@ class StyleTts2Settings:
     """Where the weights are kept as safetensors once they have been read; None for `checkpoint`."""
     device: Device
     precision: Precision
-    diffusion_steps: int
-    """Where a request does not say."""
+    most_diffusion_steps: int
+    """More are not taken, whatever a request asks for."""
     carry: float
     """How much of a sentence's style goes over into the next one, 0 to 1."""
     threads: int | None
@@ -82,7 +82,7 @@ class StyleTts2Settings:
             rearranged=parameters.path("rearranged"),
             device=parameters.choice("device", Device.AUTO),
             precision=parameters.choice("precision", precision),
-            diffusion_steps=parameters.integer("diffusion_steps", 3 if fast else 5),
+            most_diffusion_steps=parameters.integer("most_diffusion_steps", 3 if fast else 50),
             carry=parameters.integer("carry_percent", 70, minimum=0, maximum=100) / 100,
             threads=parameters.integer("threads", 0, minimum=0) or None,
             streams=parameters.integer("streams", 16),

@@ -134,7 +134,7 @@ def filled(shape: Shape, weights: Mapping[str, Tensor]) -> Network:
     except RuntimeError as error:
         raise CheckpointError("the checkpoint's tensors do not fit its configuration") from error
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad = False
         if parameter.ndim == 4:
             # The order in which the convolutions read them; see `layers`.
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

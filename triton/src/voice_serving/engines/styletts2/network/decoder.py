@@ -7,7 +7,7 @@ are folded into the weights when the checkpoint is converted (`checkpoint`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -138,11 +138,12 @@ class Generator(nn.Module):
             self.rises, self.turns, self.listeners, self.shapers, self.resonators, strict=False
         ):
             rows = rise(only_real(snake(rows * turn), valid))
-            valid = None if valid is None else valid.stretched(rise.factor)
+            valid = None if valid is None else valid.stretched(cast("Rise", rise).factor)
             rows += shaper(listener(source), style, valid)
             # The mean of the resonators: the division is in the next turn.
-            heard = resonators[0](rows, style, valid)
-            for resonator in resonators[1:]:
+            first, *others = cast("nn.ModuleList", resonators)
+            heard = first(rows, style, valid)
+            for resonator in others:
                 heard += resonator(rows, style, valid)
             rows = heard
         rows = only_real(snake(rows * self.turns[-1]), valid)
