@@ -58,7 +58,7 @@ token: $(READY) ## A person's token for this stack: ROLE=viewer|editor|admin TEN
 
 ##@ Work on it
 
-.PHONY: setup check fix test template requirements bench bench-engines bench-router faults soak sample-report
+.PHONY: setup check fix test template requirements bench bench-engines parity bench-router faults soak sample-report
 setup: $(READY) ## Make .venv with everything
 	@echo "ready: $(BIN)"
 check: $(READY) ## Format, lint and types
@@ -82,6 +82,8 @@ soak: $(READY) ## 64 callers while providers come and go; SECONDS= (60)
 	@PYTHONPATH=scripts/stack:tests $(BIN)/python scripts/soak_router.py --seconds $(or $(SECONDS),60)
 bench-engines: $(READY) ## Engines against the packages they replace; ROUNDS= (2), MODEL=
 	@$(BIN)/python -W ignore scripts/bench_engines.py --rounds $(or $(ROUNDS),2) $(if $(MODEL),--only "$(MODEL)")
+parity: $(READY) ## Whether the engines say what those packages say, at the real shape; MODEL=
+	@$(BIN)/python -W ignore scripts/bench_engines.py --parity $(if $(MODEL),--only "$(MODEL)")
 sample-report: $(READY) ## Measure the sample report on known defects (docs/sample-quality.md)
 	@PYTHONPATH=scripts $(BIN)/python scripts/sample_report.py
 requirements: $(READY) ## Write the requirements files anew from uv.lock and the .in files

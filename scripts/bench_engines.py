@@ -2,6 +2,7 @@
 """Measures the engines against the packages that they replace: the same weights, the same run.
 
     make bench-engines                  all of it, some ten minutes on two quiet cores
+    make parity                         whether both say the same, at the real shape
     python scripts/bench_engines.py --only xtts_v2 --rounds 1
 
 The weights are random, so a sentence's length is not the model's to choose: as many audio tokens
@@ -30,6 +31,14 @@ def _xtts_v2(folder: Path, rounds: int) -> str:
     return measure(folder, rounds)
 
 
+def _xtts_v2_parity(folder: Path, rounds: int) -> str:
+    from parity_xtts import compare
+
+    return compare(folder)
+
+
+PARITY: Final[dict[str, Callable[[Path, int], str]]] = {"xtts_v2": _xtts_v2_parity}
+"""Model → what compares it, and raises where it is not the same."""
 ENGINES: Final[dict[str, Callable[[Path, int], str]]] = {"xtts_v2": _xtts_v2}
 """Model → what measures it over a folder with a checkpoint; returns Markdown."""
 
@@ -40,9 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(description="Measures the engines.")
     parser.add_argument("--only", choices=sorted(ENGINES))
+    parser.add_argument("--parity", action="store_true", help="compare what is said instead")
     parser.add_argument("--rounds", type=int, default=2, help="the best of so many counts")
     arguments = parser.parse_args(argv)
-    for name, measure in ENGINES.items():
+    for name, measure in (PARITY if arguments.parity else ENGINES).items():
         if arguments.only not in (None, name):
             continue
         folder = ROOT / ".local" / "random" / name

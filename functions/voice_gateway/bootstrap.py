@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ProviderHealth,
         ReceiptStore,
         SpeechProvider,
+        VoiceMatchStore,
         VoiceShifter,
     )
     from voice_gateway.providers.registry import ProviderRegistry
@@ -56,6 +57,15 @@ def chosen_samples() -> ChosenSamples:
     from voice_gateway.settings import PersonalitiesSettings
 
     return ChosenSamples(DynamoSamples(_table(PersonalitiesSettings().table_name)))
+
+
+@cache
+def voice_matches() -> VoiceMatchStore:
+    """Of the personalities function."""
+    from voice_gateway.adapters.dynamodb_voice_matches import DynamoVoiceMatches
+    from voice_gateway.settings import PersonalitiesSettings
+
+    return DynamoVoiceMatches(_table(PersonalitiesSettings().table_name))
 
 
 @cache
@@ -214,6 +224,7 @@ def speech_service() -> SpeechService:
     from voice_gateway.adapters.dynamodb_samples import DynamoSamples
     from voice_gateway.adapters.dynamodb_tenants import DynamoTenants
     from voice_gateway.adapters.dynamodb_usage import DynamoUsage
+    from voice_gateway.adapters.dynamodb_voice_matches import DynamoVoiceMatches
     from voice_gateway.adapters.redis_levels import RedisVoiceLevels
     from voice_gateway.adapters.shared_hedges import SharedHedges
     from voice_gateway.observability import SpeechTelemetry
@@ -222,6 +233,7 @@ def speech_service() -> SpeechService:
     from voice_gateway.services.chosen_samples import ChosenSamples
     from voice_gateway.services.quota import CharacterQuota
     from voice_gateway.services.speech import SpeechService
+    from voice_gateway.services.voice_matching import VoiceMatching
     from voice_gateway.settings import SpeechSettings
 
     settings = SpeechSettings()
@@ -231,9 +243,11 @@ def speech_service() -> SpeechService:
     health = provider_health(settings.redis_url)
     hedges = SharedHedges(redis_connection(settings.redis_url), settings.hedge_percent)
     router = FallbackProvider(registry, clock, health=health, hedges=hedges)
+    personalities = DynamoPersonalities(table, clock)
+    samples = ChosenSamples(DynamoSamples(table))
     return SpeechService(
-        personalities=DynamoPersonalities(table, clock),
-        samples=ChosenSamples(DynamoSamples(table)),
+        personalities=personalities,
+        samples=samples,
         receipts=receipt_store(settings),
         budgets=budget_service(settings),
         quota=CharacterQuota(DynamoTenants(table), DynamoUsage(table), clock),
@@ -245,6 +259,7 @@ def speech_service() -> SpeechService:
         observer=SpeechTelemetry(),
         clock=clock,
         health=health,
+        matching=VoiceMatching(personalities, samples, registry, DynamoVoiceMatches(table), clock),
     )
 
 

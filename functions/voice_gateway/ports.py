@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk, SpeechRequest
     from voice_gateway.domain.statistics import Figures, Window
     from voice_gateway.domain.tiers import Allowance, Ceiling, Plan, Stock
+    from voice_gateway.domain.voice_match import VoiceMatches
     from voice_gateway.domain.voices import Voice
 
 
@@ -64,6 +65,7 @@ class SpeechProvider(Protocol):
         ...
 
 
+@runtime_checkable
 class VoiceCatalogue(Protocol):
     """A provider that can tell which voices it has."""
 
@@ -77,6 +79,37 @@ class VoiceCatalogue(Protocol):
 
         Raises:
             ProviderError: It could not be asked, and why.
+        """
+        ...
+
+    async def voice_for(self, request: SpeechRequest) -> Voice | None:
+        """Tells who would speak a request: the pinned voice, or the one most like the wanted.
+
+        Returns:
+            The voice; None when only whoever hosts the voices can tell.
+
+        Raises:
+            ProviderError: Nobody would, or it could not be asked.
+        """
+        ...
+
+
+class VoiceMatchStore(Protocol):
+    """Keeps who would speak for each personality, apart from what its owner decides."""
+
+    def save(self, tenant_id: str, personality_id: str, matches: VoiceMatches) -> None:
+        """Puts them in the place of those before.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
+        """
+        ...
+
+    def find(self, tenant_id: str, personality_id: str) -> VoiceMatches | None:
+        """Fetches them; None where there are none.
+
+        Raises:
+            StorageUnavailableError: The table did not answer.
         """
         ...
 

@@ -20,6 +20,7 @@ from voice_gateway.domain.samples.sample import (
     Tombstone,
     VoiceSample,
 )
+from voice_gateway.domain.voice_match import VoiceMatch, basis_of
 from voice_gateway.services.voice_consents import ConsentStatement
 from voice_gateway.services.voice_samples import SampleOrder
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from voice_gateway.domain.personality import Personality
     from voice_gateway.domain.samples.upload import UploadForm
+    from voice_gateway.domain.voice_match import VoiceMatches
 
 
 class UploadQuery(BaseModel):
@@ -194,25 +196,52 @@ class ConsentTexts(BaseModel):
     texts: Mapping[str, str] = Field(default_factory=lambda: CONSENT_TEXTS)
 
 
+class VoiceMatchesView(BaseModel):
+    """Who would speak for a personality at each provider if no voice were pinned there."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    made_at: datetime
+    voices: dict[str, VoiceMatch]
+    """By provider, the most like first."""
+    unavailable: dict[str, str]
+    """Provider → why its voices could not be listed."""
+
+    @classmethod
+    def of(cls, matches: VoiceMatches) -> Self:
+        """Maps from the domain."""
+        return cls.model_validate(matches)
+
+
 class VoiceView(VoiceConfig):
     """`GET …/voice`: how a personality sounds, and what became of the sample it speaks from."""
 
     sample: SampleView | None
+    matches: VoiceMatchesView | None
+    """Who would speak elsewhere, unpinned; null where nobody asked since something changed."""
 
     @classmethod
-    def of(cls, personality: Personality, sample: VoiceSample | None) -> Self:
-        """Maps from the domain."""
+    def of(
+        cls,
+        personality: Personality,
+        sample: VoiceSample | None,
+        matches: VoiceMatches | None = None,
+    ) -> Self:
+        """Maps from the domain; matches of another voice than the present one are not shown."""
         config = personality.voice_config
+        holds = matches is not None and matches.basis == basis_of(config, sample)
         return cls(
             **{name: getattr(config, name) for name in VoiceConfig.model_fields},
             sample=None if sample is None else SampleView.of(sample),
+            matches=VoiceMatchesView.of(matches) if matches is not None and holds else None,
         )
 
 
 class VoiceBody(VoiceConfig):
-    """`PUT …/voice`: what GET gave may be sent back; the sample's report is not written."""
+    """`PUT …/voice`: what GET gave may be sent back; only the owner's part of it is written."""
 
     sample: Annotated[JsonValue, Field(exclude=True)] = None
+    matches: Annotated[JsonValue, Field(exclude=True)] = None
 
     def config(self) -> VoiceConfig:
         """Maps it to the domain."""

@@ -12,6 +12,7 @@ from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.character import Traits
 from voice_gateway.domain.errors import ConflictError
 from voice_gateway.domain.personality import Character, VoiceConfig
+from voice_gateway.domain.voices import Gender
 from voice_gateway.services.authorization import hash_key, tenant_of
 from voice_gateway.services.personalities import PersonalityService
 
@@ -58,7 +59,7 @@ def budtenders() -> tuple[Character, ...]:
                 "Take care of yourself tonight.",
             ),
             lexicon=_LEXICON,
-            voice_config=_voice("budtender/marcel", "en-us+m3"),
+            voice_config=_voice("budtender/marcel", "en-us+m3", Gender.MALE),
         ),
         Character(
             name="Shanté",
@@ -83,7 +84,7 @@ def budtenders() -> tuple[Character, ...]:
                 "Enjoy, and tell me how it went!",
             ),
             lexicon=_LEXICON,
-            voice_config=_voice("budtender/shante", "en-us+f2"),
+            voice_config=_voice("budtender/shante", "en-us+f2", Gender.FEMALE),
         ),
         Character(
             name="Zac",
@@ -109,7 +110,7 @@ def budtenders() -> tuple[Character, ...]:
             ),
             lexicon=_LEXICON,
             # The house voice has two speakers: he borrows Marcel's, a little quicker.
-            voice_config=_voice("budtender/marcel", "en-us+m7", speed=1.12),
+            voice_config=_voice("budtender/marcel", "en-us+m7", Gender.MALE, speed=1.12),
         ),
     )
 
@@ -146,10 +147,11 @@ def seed(table: Table, *, tenant_id: str, api_key: str, clock: Clock) -> tuple[s
     return tuple(made)
 
 
-def _voice(piper: str, espeak: str, *, speed: float = 1.0) -> VoiceConfig:
+def _voice(piper: str, espeak: str, gender: Gender, *, speed: float = 1.0) -> VoiceConfig:
     return VoiceConfig(
         quality=Quality.MEDIUM,
         language="en",
+        gender=gender,
         speed=speed,
         voices={"piper": piper, "espeak": espeak},
     )

@@ -96,12 +96,12 @@ def measure(folder: Path, rounds: int) -> str:
         )
 
     for precision in PRECISIONS:
-        with _speaking(checkpoint, precision, Chunking(10_000, 1.0, 10_000)) as loop:
+        with speaking(checkpoint, precision, Chunking(10_000, 1.0, 10_000)) as loop:
             seconds = whole(loop, precision)
             notes.append(_likeness(precision, loop, texts[20], voice, exact))
-        with _speaking(checkpoint, precision, Chunking(CHUNK, 1.0, CHUNK)) as loop:
+        with speaking(checkpoint, precision, Chunking(CHUNK, 1.0, CHUNK)) as loop:
             first(loop, precision)
-        with _speaking(checkpoint, precision, Chunking(8, 2.0, 96)) as loop:
+        with speaking(checkpoint, precision, Chunking(8, 2.0, 96)) as loop:
             runs = [_ours(loop, texts[SERVED_WORDS], SERVED_WORDS, voice) for _ in range(rounds)]
             run = min(runs, key=lambda run: run.total)
             notes.append(
@@ -168,7 +168,8 @@ def _tokens_of(upstream: Any, text: list[int], voice: Voice) -> list[int]:
 
 
 @contextmanager
-def _speaking(checkpoint: Checkpoint, precision: Precision, chunking: Chunking) -> Iterator[Loop]:
+def speaking(checkpoint: Checkpoint, precision: Precision, chunking: Chunking) -> Iterator[Loop]:
+    """A loop that turns for a block."""
     gpt = Gpt(checkpoint.weights, checkpoint.shape, precision, CALLERS, voice_length=32)
     vocoder = Precision.FP32 if precision is Precision.FP32 else Precision.BF16
     speaker = Vocoder(checkpoint.under(VOCODER), checkpoint.shape, dtype_of(vocoder))
@@ -181,7 +182,8 @@ def _speaking(checkpoint: Checkpoint, precision: Precision, chunking: Chunking) 
         loop.close()
 
 
-def _begin(loop: Loop, text: list[int], count: int, voice: Voice, taste: Taste) -> Sentence:
+def begin(loop: Loop, text: list[int], count: int, voice: Voice, taste: Taste) -> Sentence:
+    """Puts a sentence of exactly so many tokens in line."""
     sentence = Sentence(
         text=tuple(text),
         voice=voice,
@@ -195,7 +197,8 @@ def _begin(loop: Loop, text: list[int], count: int, voice: Voice, taste: Taste) 
     return sentence
 
 
-def _hear(sentence: Sentence) -> Iterator[NDArray[np.float32]]:
+def hear(sentence: Sentence) -> Iterator[NDArray[np.float32]]:
+    """Its samples as they come."""
     while True:
         piece = sentence.pieces.get()
         if isinstance(piece, BaseException):
@@ -206,12 +209,12 @@ def _hear(sentence: Sentence) -> Iterator[NDArray[np.float32]]:
 
 
 def _ours(loop: Loop, text: list[int], words: int, voice: Voice) -> Run:
-    for _ in _hear(_begin(loop, text, 3, voice, _TASTE)):
+    for _ in hear(begin(loop, text, 3, voice, _TASTE)):
         pass  # what is slow only once, such as reading the voice
     count = TOKENS[words]
     started = time.perf_counter()
     first, samples = 0.0, 0
-    for piece in _hear(_begin(loop, text, count, voice, _TASTE)):
+    for piece in hear(begin(loop, text, count, voice, _TASTE)):
         first = first or time.perf_counter() - started
         samples += len(piece)
     return Run(time.perf_counter() - started, first, samples / 24000)
@@ -221,8 +224,8 @@ def _several(loop: Loop, text: list[int], voice: Voice) -> tuple[float, float]:
     count = TOKENS[10]
     alone = sum(_ours(loop, text, 10, voice).total for _ in range(CALLERS))
     started = time.perf_counter()
-    for sentence in [_begin(loop, text, count, voice, _TASTE) for _ in range(CALLERS)]:
-        for _ in _hear(sentence):
+    for sentence in [begin(loop, text, count, voice, _TASTE) for _ in range(CALLERS)]:
+        for _ in hear(sentence):
             pass
     return alone, time.perf_counter() - started
 
@@ -230,8 +233,8 @@ def _several(loop: Loop, text: list[int], voice: Voice) -> tuple[float, float]:
 def _likeness(
     precision: Precision, loop: Loop, text: list[int], voice: Voice, exact: list[int]
 ) -> str:
-    sentence = _begin(loop, text, len(exact), voice, _GREEDY)
-    for _ in _hear(sentence):
+    sentence = begin(loop, text, len(exact), voice, _GREEDY)
+    for _ in hear(sentence):
         pass
     same = next(
         (n for n, (a, b) in enumerate(zip(sentence.tokens, exact, strict=True)) if a != b),

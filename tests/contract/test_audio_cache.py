@@ -16,6 +16,7 @@ from voice_gateway.adapters.redis_connection import RedisConnection
 from voice_gateway.adapters.system_clock import SystemClock
 from voice_gateway.domain.audio_cache import CachedSentence, Claim, Lookup, SentenceKey
 from voice_gateway.domain.errors import StorageUnavailableError
+from voice_gateway.domain.speech import WordTiming
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +32,11 @@ OTHER = replace(KEY, settings="b" * 64)
 
 def sentence(value: float = 0.25, size: int = 1000) -> CachedSentence:
     return CachedSentence(
-        samples=np.full(size, value, np.float32), sample_rate=22_050, voice="budtender/marcel"
+        samples=np.full(size, value, np.float32),
+        sample_rate=22_050,
+        voice="budtender/marcel",
+        match=0.75,
+        words=(WordTiming("Grüß", 0.0, 0.25), WordTiming("\n", 0.25, 1 / 3)),
     )
 
 
@@ -83,6 +88,7 @@ async def test_what_is_kept_comes_back_as_it_was(cache: AudioCache) -> None:
     found = await cache.fetch(KEY)
     assert found is not None
     assert (found.sample_rate, found.voice) == (22_050, "budtender/marcel")
+    assert (found.match, found.words) == (sentence().match, sentence().words)
     assert np.abs(found.samples - noise).max() <= 0.5 / 32767 + 1e-6
 
 

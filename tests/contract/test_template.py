@@ -176,6 +176,7 @@ def _rest_apps() -> dict[str, Any]:
     from fakes.sample_house import SampleHouse
     from fakes.tenants import FakeTenants
     from fakes.usage import FakeUsage
+    from fakes.voice_matches import FakeVoiceMatches
     from voice_gateway.handlers import account, personalities, voice_samples
     from voice_gateway.services.api_keys import ApiKeyService
     from voice_gateway.services.chosen_samples import ChosenSamples
@@ -185,7 +186,9 @@ def _rest_apps() -> dict[str, Any]:
     clock, tenants, samples = FakeClock(), FakeTenants(), SampleHouse()
     service = PersonalityService(FakePersonalities(), clock, tenants=tenants)
     return {
-        "PersonalitiesFunction": personalities.create_app(service, ChosenSamples(samples.samples)),
+        "PersonalitiesFunction": personalities.create_app(
+            service, ChosenSamples(samples.samples), FakeVoiceMatches()
+        ),
         "AccountFunction": account.create_app(
             ApiKeyService(FakeApiKeys(), clock), UsageService(tenants, FakeUsage(), clock)
         ),

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fakes.triton import TritonStandIn
 from fakes.windows import FakeSampleWindows, FakeWindow
 from voice_gateway.domain.chain import PROVIDER_NAMES
 from voice_gateway.domain.limits import MAX_SENTENCE_CHARACTERS, MAX_TEXT_CHARACTERS
 from voice_gateway.domain.speech import SpeechRequest
 from voice_gateway.domain.text import split_sentences
+from voice_gateway.domain.voice_match import SpeakerTraits
+from voice_gateway.domain.voices import Gender
 from voice_gateway.providers import xtts_v2
 from voice_gateway.providers.piper import LANGUAGES, piper_on_triton
 from voice_gateway.providers.triton import ERROR_REASONS
@@ -41,6 +44,33 @@ def sent(**more: object) -> dict[str, InferInput]:
     request = SpeechRequest(**values)  # type: ignore[arg-type]
     call = piper_on_triton("localhost:1", tls=False)._call(request)
     return {tensor.name(): tensor for tensor in call["inputs"]}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("voices", "spoken", "match"),
+    [
+        ({}, "budtender/shante", 1.0),
+        ({"piper": "budtender/marcel"}, "budtender/marcel", 0.364),
+        ({"piper": "my-own-voice"}, "my-own-voice", None),
+    ],
+)
+async def test_piper_is_asked_for_the_voice_that_is_most_like(
+    voices: dict[str, str], spoken: str, match: float | None
+) -> None:
+    stand_in = TritonStandIn()
+    piper = piper_on_triton(await stand_in.start(), tls=False)
+    request = SpeechRequest(
+        sentences=("Hi.",),
+        language="en-us",
+        chain=("piper",),
+        voices=voices,
+        wanted=SpeakerTraits(gender=Gender.FEMALE),
+    )
+    chunks = [chunk async for chunk in piper.synthesize(request)]
+    assert {(chunk.voice, chunk.match) for chunk in chunks} == {(spoken, match)}
+    await piper.aclose()
+    await stand_in.stop()
 
 
 def test_every_error_code_has_a_reason() -> None:

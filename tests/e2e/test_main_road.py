@@ -180,7 +180,7 @@ def test_a_language_without_a_voice_falls_to_a_vendor_and_at_last_to_the_floor(
 
     body = {"text": "Bonan tagon. Kiel vi fartas?", "personality": "marcel", "language": "eo"}
     told = receipt(client, client.post("/api/speech", json=body))
-    assert told["served"] == [{"provider": "espeak", "voice": "eo", "sentences": 2}]
+    assert told["served"] == [{"provider": "espeak", "voice": "eo", "sentences": 2, "match": 1.0}]
     assert told["attempts"][0]["reason"] == "language"
 
 

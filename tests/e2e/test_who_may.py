@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 DEPLOYMENT: Final = template.deployment(template.translate(), layout.template_parameters(), {})
+ADMINS: Final = ("/api/keys", "/api/usage", "/api/costs", "/api/stats", "/api/budget")
 ROUTES: Final = [(r.method, r.path) for r in DEPLOYMENT.api.routes if r.function]
 BODIES: Final = {
     ("PUT", "/api/personalities/{personality_id}"): {"name": "Marcel"},
@@ -59,7 +60,7 @@ def ask(
     if route == UPLOAD:
         headers["Content-Type"] = "audio/wav"
         return client.request(method, address, content=b"RIFF", headers=headers)
-    body = speech if path == "/api/speech" else BODIES.get(route)
+    body = speech if path.startswith("/api/speech") else BODIES.get(route)
     return client.request(method, address, json=body, headers=headers)
 
 
@@ -84,7 +85,7 @@ def test_strangers_are_turned_away_at_every_door(stack: Stack, client: httpx.Cli
 def test_another_tenants_admin_finds_nothing(stack: Stack, client: httpx.Client) -> None:
     other = token(stack, "--role", "admin", "--tenant", "other")
     for route in ROUTES:
-        if "{" not in route[1] and route[1] != "/api/speech":
+        if "{" not in route[1] and not route[1].startswith("/api/speech"):
             continue
         there = ask(client, route, other, "marcel")
         nowhere = ask(client, route, other, "nobody")
@@ -100,7 +101,9 @@ def test_a_viewer_reads_and_no_more(stack: Stack, client: httpx.Client) -> None:
     viewer = token(stack, "--role", "viewer")
     for route in ROUTES:
         status = ask(client, route, viewer, "marcel").status_code
-        if route[0] == "GET" and "/keys" not in route[1] and "/usage" not in route[1]:
+        if route == ("POST", "/api/speech/estimate"):
+            assert status == 200, route  # a question, too long for a URL
+        elif route[0] == "GET" and not route[1].startswith(ADMINS):
             assert status in (200, 404), route
         else:
             assert status == 403, route

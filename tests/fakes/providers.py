@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk
+from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk, WordTiming
+from voice_gateway.domain.voice_match import likeness
+from voice_gateway.providers.cloud import voice_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from voice_gateway.domain.speech import SpeechRequest
+    from voice_gateway.domain.voices import Voice
 
 RATE = 16_000
 
@@ -52,6 +56,10 @@ class ScriptedProvider:
     """Spoken in whatever voice was asked for."""
     spoken_speed: float | None = None
     """What it could do of the speed that was asked for."""
+    match: float | None = None
+    """How like the wanted voice it says that it is."""
+    words: bool = False
+    """Whether it tells when each piece is heard, as if it were a word."""
     asked: list[tuple[str, ...]] = field(default_factory=list)
     """The sentences of every request."""
     requests: list[SpeechRequest] = field(default_factory=list)
@@ -87,6 +95,42 @@ class ScriptedProvider:
                         provider=self.name,
                         voice=self.voice or request.voices.get(self.name, f"{self.name}-default"),
                         speed=self.spoken_speed,
+                        match=self.match,
+                        words=self._word(index),
                     )
         finally:
             self.closed += 1
+
+    def _word(self, index: int) -> tuple[WordTiming, ...]:
+        length = self.seconds / self.chunks
+        word = WordTiming(f"word-{index}", index * length, (index + 1) * length)
+        return (word,) if self.words else ()
+
+
+@dataclass
+class CataloguedProvider(ScriptedProvider):
+    """Knows its voices, and speaks in the one that fits."""
+
+    catalogue: tuple[Voice, ...] = ()
+    broken: BaseException | None = None
+    """Raised by whoever asks for the voices."""
+    listed: int = 0
+
+    async def voices(self) -> tuple[Voice, ...]:
+        """Lists them."""
+        self.listed += 1
+        if self.broken is not None:
+            raise self.broken
+        return self.catalogue
+
+    async def voice_for(self, request: SpeechRequest) -> Voice:
+        """Chooses as the vendors do."""
+        return voice_for(self.name, await self.voices(), request, ())
+
+    async def synthesize(self, request: SpeechRequest) -> AsyncGenerator[SpeechChunk]:
+        """Follows the script, in that voice."""
+        voice = await self.voice_for(request)
+        match = likeness(request.wanted, request.language, voice)
+        async with aclosing(super().synthesize(request)) as chunks:
+            async for chunk in chunks:
+                yield replace(chunk, voice=voice.name, match=match)

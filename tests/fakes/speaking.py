@@ -12,12 +12,14 @@ from fakes.receipts import FakeReceipts
 from fakes.samples import FakeSamples
 from fakes.tenants import FakeTenants
 from fakes.usage import FakeUsage
+from fakes.voice_matches import FakeVoiceMatches
 from voice_gateway.adapters.audio_codec import audio_encoder
 from voice_gateway.domain.tiers import Plan, Tier
 from voice_gateway.services.budgets import BudgetService
 from voice_gateway.services.chosen_samples import ChosenSamples
 from voice_gateway.services.quota import CharacterQuota
 from voice_gateway.services.speech import SpeechService
+from voice_gateway.services.voice_matching import VoiceMatching
 
 if TYPE_CHECKING:
     from voice_gateway.ports import Clock, PersonalityRepository
@@ -41,9 +43,10 @@ def speech_service(
         clock: Of the answers.
         parts: Replace what they name.
     """
+    samples = parts.get("samples") or ChosenSamples(FakeSamples())
     receipts = parts.get("receipts") or FakeReceipts(clock)
     told: dict[str, Any] = {
-        "samples": ChosenSamples(FakeSamples()),
+        "samples": samples,
         "receipts": receipts,
         "budgets": BudgetService(FakeBudgets(), receipts, clock),
         "quota": CharacterQuota(FakeTenants(Plan(tier=Tier.ENTERPRISE)), FakeUsage(), clock),
@@ -53,6 +56,7 @@ def speech_service(
         "levels": FakeVoiceLevels(),
         "observer": RecordingObserver(),
         "health": chain.health,
+        "matching": VoiceMatching(personalities, samples, registry, FakeVoiceMatches(), clock),
         **parts,
     }
     return SpeechService(personalities=personalities, providers=registry, clock=clock, **told)

@@ -61,6 +61,7 @@ class TritonStandIn(services.GRPCInferenceServiceServicer):  # type: ignore[misc
         async for request in requests:
             sentences = _strings(request.raw_input_contents[0])
             self.asked += sentences
+            voice = _voice(request)
             for index in range(len(sentences)):
                 for piece in range(_PIECES):
                     wrong = self.order
@@ -77,7 +78,7 @@ class TritonStandIn(services.GRPCInferenceServiceServicer):  # type: ignore[misc
                                 await context.abort(_STATUS[fault], "to order")
                             case Fault.DRIP:
                                 await asyncio.sleep(0.02)
-                    yield _message(index, piece, _spoiled(wrong, index + 1))
+                    yield _message(index, piece, _spoiled(wrong, index + 1), voice)
             yield wire.ModelStreamInferResponse(infer_response=wire.ModelInferResponse())
 
 
@@ -98,7 +99,14 @@ def _spoiled(order: Order | None, sentence: int) -> tuple[np.ndarray, int]:
     return samples, rate
 
 
-def _message(index: int, piece: int, spoken: tuple[np.ndarray, int]) -> Any:
+def _voice(request: Any) -> str:
+    """The voice that was asked for; `tone` when none was."""
+    names = [tensor.name for tensor in request.inputs]
+    given = dict(zip(names, request.raw_input_contents, strict=True))
+    return "/".join(_strings(given[n])[0] for n in ("voice", "speaker") if n in given) or "tone"
+
+
+def _message(index: int, piece: int, spoken: tuple[np.ndarray, int], voice: str) -> Any:
     samples, rate = spoken
     part = np.array_split(samples, _PIECES)[piece]
     tensors: list[tuple[str, str, bytes, int]] = [
@@ -106,7 +114,7 @@ def _message(index: int, piece: int, spoken: tuple[np.ndarray, int]) -> Any:
         ("sample_rate", "INT32", np.array([rate], np.int32).tobytes(), 1),
         ("sentence", "INT32", np.array([index], np.int32).tobytes(), 1),
         ("last", "BOOL", np.array([piece == _PIECES - 1]).tobytes(), 1),
-        ("voice", "BYTES", (4).to_bytes(4, "little") + b"tone", 1),
+        ("voice", "BYTES", len(voice).to_bytes(4, "little") + voice.encode(), 1),
     ]
     response = wire.ModelInferResponse(model_name="speech", model_version="1")
     for name, datatype, raw, length in tensors:

@@ -62,9 +62,9 @@ class Caller:
             raise answer
         assert answer.get_response().parameters["triton_final_response"].bool_param
 
-    def next(self) -> Chunk:
+    def next(self, patience: float = PATIENCE_SECONDS) -> Chunk:
         """The next chunk; an error is raised."""
-        answer = self._answers.get(timeout=PATIENCE_SECONDS)
+        answer = self._answers.get(timeout=patience)
         if isinstance(answer, Exception):
             self._unanswered -= 1
             raise answer

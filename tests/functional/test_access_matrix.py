@@ -37,6 +37,7 @@ from fakes.routing import routed
 from fakes.sample_house import SampleHouse, good_recording
 from fakes.speaking import speech_service
 from fakes.usage import FakeUsage
+from fakes.voice_matches import FakeVoiceMatches
 from voice_gateway.adapters.jwt_verifier import JwtVerifier, RemoteKeySet
 from voice_gateway.adapters.system_clock import SystemClock
 from voice_gateway.domain.access import ROLE_SCOPES, ApiKey, Role, Scope
@@ -114,6 +115,7 @@ ACCESS: Final[Mapping[tuple[str, str], Access]] = {
     ("POST", "/api/speech/estimate"): Access(
         Scope.SPEECH_READ, {"text": "Hi.", "personality": "marcel"}, names="marcel"
     ),
+    ("POST", f"{_ONE}/voice/match"): Access(_WRITE, names="marcel"),
     ("GET", "/api/providers"): Access(Scope.SPEECH_READ),
     ("GET", "/api/receipts/{request_id}"): Access(Scope.SPEECH_READ, names="receipt"),
     ("GET", "/api/costs"): Access(Scope.COSTS_READ),
@@ -165,7 +167,7 @@ class House:
         budgets = BudgetService(FakeBudgets(), receipts, self.clock)
         self._rest = {
             "PersonalitiesFunction": personalities.create_app(
-                service, ChosenSamples(samples.samples)
+                service, ChosenSamples(samples.samples), FakeVoiceMatches()
             ),
             "SamplesFunction": voice_samples.create_app(samples.api, samples.consents),
             "AccountFunction": account.create_app(keys, UsageService(tenants, usage, self.clock)),

@@ -16,6 +16,7 @@ from fakes.personalities import FakePersonalities
 from fakes.samples import FakeSamples
 from fakes.tenants import FakeTenants
 from fakes.usage import FakeUsage
+from fakes.voice_matches import FakeVoiceMatches
 from voice_gateway.domain.access import ROLE_SCOPES, Role, Scope
 from voice_gateway.domain.personality import Character
 from voice_gateway.domain.tiers import Allowance, Overrides, Plan, Tier
@@ -301,7 +302,7 @@ class TestUsage:
 
     def test_over_the_limit_the_refusal_tells_the_same(self, client: Client) -> None:
         service = PersonalityService(client.personalities, client.clock, tenants=client.tenants)
-        app = create_personalities_app(service, ChosenSamples(FakeSamples()))
+        app = create_personalities_app(service, ChosenSamples(FakeSamples()), FakeVoiceMatches())
 
         def create(number: int) -> Answer:
             body = json.dumps({"name": f"P {number}"})

@@ -99,6 +99,20 @@ async def test_with_consent_the_sample_is_cloned(shop: Shop) -> None:
     assert (receipt.sample_refused, receipt.substituted) == (None, False)
 
 
+async def test_what_the_sample_measures_is_wanted_only_where_it_may_be_cloned(shop: Shop) -> None:
+    sample = shop.house.validated()
+    await shop.speak()
+    shop.house.consents.give("shop", "marcel", STATEMENT)
+    await shop.speak()
+    before, after = (given.wanted for given in shop.cloner.given)
+    assert before is not None
+    assert after is not None
+    assert sample.report is not None
+    assert sample.report.measurements is not None
+    assert (before.pitch_hz, after.pitch_hz) == (None, sample.report.measurements.pitch_hz)
+    assert after.known
+
+
 async def _no_consent(shop: Shop) -> str:
     shop.house.validated()
     return "consent_missing"

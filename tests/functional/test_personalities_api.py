@@ -16,6 +16,7 @@ from fakes.events import REQUEST_ID, lambda_context, rest_event
 from fakes.personalities import FakePersonalities
 from fakes.samples import FakeSamples
 from fakes.tenants import FakeTenants
+from fakes.voice_matches import FakeVoiceMatches
 from voice_gateway.domain.limits import MAX_BODY_BYTES
 from voice_gateway.domain.personality import Personality
 from voice_gateway.domain.tiers import Plan, Tier
@@ -127,11 +128,14 @@ class Client:
         self.clock = FakeClock(NOW)
         self.repository = FakePersonalities(clock=self.clock)
         self.tenants = FakeTenants(Plan(tier=Tier.PRO))
+        self.samples = FakeSamples()
+        self.matches = FakeVoiceMatches()
         self._app = create_app(
             PersonalityService(
                 self.repository, self.clock, tenants=self.tenants, sleep=lambda _: None
             ),
-            ChosenSamples(FakeSamples()),
+            ChosenSamples(self.samples),
+            self.matches,
         )
 
     def send(
@@ -188,6 +192,7 @@ class TestCreate:
             "fallback_chain": ["xtts_v2", "styletts2", "piper"],
             "sample_path": "tenants/shop/samples/1/clean.wav",
             "language": "en",
+            "gender": "male",
             "speed": 1.1,
             "pitch": -0.5,
             "quality": "highest",
@@ -373,6 +378,7 @@ class TestCreate:
         app = create_app(
             PersonalityService(FakePersonalities(), FakeClock(), tenants=FakeTenants()),
             ChosenSamples(FakeSamples()),
+            FakeVoiceMatches(),
         )
         answer = serve(app, {**event, "isBase64Encoded": True}, lambda_context())
         assert answer["statusCode"] == 400
@@ -751,12 +757,16 @@ class TestDelete:
 class TestVoice:
     def test_is_a_part_of_the_personality(self, client: Client) -> None:
         made = client.post({"name": "Marcel", "greeting": "Yo."})
-        assert client.get("/marcel/voice").json == {**made.json["voice_config"], "sample": None}
+        assert client.get("/marcel/voice").json == {
+            **made.json["voice_config"],
+            "sample": None,
+            "matches": None,
+        }
         answer = client.put("/marcel/voice", {"quality": "fast", "language": "fr"})
         assert (answer.status, answer.headers["etag"]) == (200, '"2"')
         assert (answer.json["quality"], answer.json["language"]) == ("fast", "fr")
         after = client.get("/marcel").json
-        assert {**after["voice_config"], "sample": None} == answer.json
+        assert {**after["voice_config"], "sample": None, "matches": None} == answer.json
         assert answer.json == client.get("/marcel/voice").json
         # What was given may be sent back as it is.
         assert client.put("/marcel/voice", answer.json).json == answer.json

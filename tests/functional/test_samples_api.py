@@ -326,6 +326,8 @@ class TestConsent:
         [
             ({"speaker": " "}, "speaker"),
             ({"speaker": "a\nb"}, "speaker"),
+            ({"speaker": "a\0b"}, "speaker"),
+            ({"attested_by": "a\u2028b"}, "attested_by"),
             ({"attested_by": None}, "attested_by"),
             ({"text": "yes"}, "text"),
             ({"language": "english!"}, "language"),

@@ -165,7 +165,9 @@ async def test_speaks_and_leaves_a_receipt(client: httpx.AsyncClient, house: Hou
         "voice": "budtender/marcel",
         "quality": "medium",
     }
-    assert receipt["served"] == [{"provider": "piper", "voice": "budtender/marcel", "sentences": 2}]
+    assert receipt["served"] == [
+        {"provider": "piper", "voice": "budtender/marcel", "sentences": 2, "match": None}
+    ]
     assert (receipt["substituted"], receipt["complete"]) == (False, True)
     assert receipt["characters"] == len("Hi.") + len("How are you?")
     assert receipt["audio_seconds"] == pytest.approx(len(samples) / rate, abs=0.01)
@@ -766,7 +768,7 @@ class TestCache:
         assert all(r["complete"] and not r["substituted"] for r in receipts)
         assert [a["outcome"] for a in receipts[2]["attempts"]] == ["cached", "served"]
         assert receipts[2]["served"] == [
-            {"provider": "piper", "voice": "budtender/marcel", "sentences": 2}
+            {"provider": "piper", "voice": "budtender/marcel", "sentences": 2, "match": None}
         ]
         first, second = (np.frombuffer(a.content, "<i2").astype(float) for a in answers[:2])
         assert first.size == second.size

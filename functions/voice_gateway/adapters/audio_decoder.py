@@ -47,11 +47,18 @@ _LOSSY: Final = {"VORBIS", "OPUS", "MPEG_LAYER_III"}
 _FOREIGN: Final = (
     (0, b"\x1a\x45\xdf\xa3", "WebM"),
     (4, b"ftyp", "M4A"),
+    (0, b"RF64", "RF64"),
+    (0, b"riff", "Wave64"),
+    (0, b".snd", "AU"),
     (0, b"FORM", "AIFF"),
     (0, b"caff", "CAF"),
     (0, b"#!AMR", "AMR"),
     (0, b"\x30\x26\xb2\x75", "WMA"),
 )
+_EXTENSIBLE: Final = 0xFFFE
+"""The WAV format that says beside its values' size how many of their bits are used."""
+_MOST_CHUNKS: Final = 1000
+"""Of a WAV: recorders write a handful, and a file of nothing else would take seconds to walk."""
 _STREAMED_SIZES: Final = (0, 0xFFFFFFFF, 0xFFFFFFFF - 36)
 """What a WAV's data chunk says whose writer could not go back to fill in its size."""
 
@@ -81,12 +88,12 @@ class SoundfileDecoder:
                 "MB",
             )
         _check_head(stream)
-        _check_wav_length(stream, size)
+        bits = _check_wav(stream, size)
         stream.seek(0)
         try:
             # A bare view of it: libsndfile guesses from the names that files carry.
             with soundfile.SoundFile(_Nameless(stream)) as file:
-                return _read(file)
+                return _read(file, bits)
         except (soundfile.SoundFileError, EOFError) as error:
             raise _damaged() from error
 
@@ -99,7 +106,7 @@ class _Nameless:
         self.read, self.readinto = stream.read, stream.readinto  # type: ignore[attr-defined]
 
 
-def _read(file: soundfile.SoundFile) -> DecodedSample:
+def _read(file: soundfile.SoundFile, bits: int | None) -> DecodedSample:
     rate, channels = int(file.samplerate), int(file.channels)
     _check_claims(file, rate, channels)
     most = int(min(MAX_VALUES / channels, MAX_SECONDS * rate))
@@ -134,7 +141,7 @@ def _read(file: soundfile.SoundFile) -> DecodedSample:
     return DecodedSample(
         container=_CONTAINERS[file.format],
         codec=file.subtype.lower(),
-        bit_depth=_BITS.get(file.subtype),
+        bit_depth=_bit_depth(file, bits),
         sample_rate=rate,
         samples=samples,
     )
@@ -187,13 +194,29 @@ def _check_head(stream: BinaryIO) -> None:
     )
 
 
-def _check_wav_length(stream: BinaryIO, size: int) -> None:
-    """Compares what a WAV's data chunk claims with what is there: libsndfile says nothing of it."""
+def _bit_depth(file: soundfile.SoundFile, claimed: int | None) -> int | None:
+    depth = _BITS.get(file.subtype)
+    # libsndfile tells how wide the values are stored: 12 bits lie in 16.
+    return depth if depth is None or not claimed else min(depth, claimed)
+
+
+def _check_wav(stream: BinaryIO, size: int) -> int | None:
+    """Reads of a WAV what libsndfile does not tell.
+
+    Returns:
+        How many bits of each value are used, as its header says; None where it does not say, or is
+        no WAV's.
+
+    Raises:
+        InvalidSampleError: Its data chunk claims more than is there, or chunks never end.
+    """
     stream.seek(0)
     if stream.read(4) != b"RIFF":
-        return
-    at = 12
-    while at + 8 <= size:
+        return None
+    at, bits = 12, None
+    for _ in range(_MOST_CHUNKS):
+        if at + 8 > size:
+            return bits
         stream.seek(at)
         name, length = struct.unpack("<4sI", stream.read(8))
         if name == b"data":
@@ -206,8 +229,21 @@ def _check_wav_length(stream: BinaryIO, size: int) -> None:
                     length,
                     "bytes",
                 )
-            return
+            return bits
+        if name == b"fmt ":
+            bits = _used_bits(stream.read(min(length, 20)))
         at += 8 + length + length % 2
+    raise _damaged()
+
+
+def _used_bits(form: bytes) -> int | None:
+    if len(form) < 16:
+        return None
+    (tag,), (width,) = struct.unpack_from("<H", form), struct.unpack_from("<H", form, 14)
+    if tag == _EXTENSIBLE and len(form) >= 20:
+        (used,) = struct.unpack_from("<H", form, 18)
+        return int(used or width)
+    return int(width)
 
 
 def _too_long(seconds: float, most: float) -> InvalidSampleError:

@@ -21,6 +21,7 @@ import numpy as np
 
 from voice_gateway.domain.audio_cache import CachedSentence, Claim, Lookup
 from voice_gateway.domain.errors import SharedStateUnavailableError, StorageUnavailableError
+from voice_gateway.domain.speech import WordTiming
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -269,7 +270,15 @@ def _unsealed(data: bytes) -> bytes | None:
 
 
 def _written(sentence: CachedSentence) -> bytes:
-    head = json.dumps({"voice": sentence.voice, "rate": sentence.sample_rate})
+    words = [(word.word, word.start, word.end) for word in sentence.words]
+    head = json.dumps(
+        {
+            "voice": sentence.voice,
+            "rate": sentence.sample_rate,
+            "match": sentence.match,
+            "words": words,
+        }
+    )
     samples = np.rint(np.clip(sentence.samples, -1, 1) * 32767).astype("<i2")
     return head.encode() + b"\n" + samples.tobytes()
 
@@ -281,4 +290,6 @@ def _read(data: bytes) -> CachedSentence:
         samples=np.frombuffer(samples, "<i2").astype(np.float32) * np.float32(1 / 32767),
         sample_rate=int(fields["rate"]),
         voice=str(fields["voice"]),
+        match=fields.get("match"),
+        words=tuple(WordTiming(*word) for word in fields.get("words", ())),
     )

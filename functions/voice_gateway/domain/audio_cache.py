@@ -19,7 +19,7 @@ from voice_gateway.domain.shaping import SHAPING_VERSION
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from voice_gateway.domain.speech import ProviderCapabilities, SpeechRequest
+    from voice_gateway.domain.speech import ProviderCapabilities, SpeechRequest, WordTiming
 
 NOT_HEARD: Final = frozenset(
     {
@@ -76,6 +76,10 @@ class CachedSentence:
     """Mono, in [-1, 1]; shape [n]."""
     sample_rate: int
     voice: str
+    match: float | None = None
+    """How like the wanted voice it is; see `SpeechChunk`."""
+    words: tuple[WordTiming, ...] = ()
+    """When each is heard, where the provider told."""
 
 
 class Lookup(Enum):

@@ -21,6 +21,7 @@ from voice_gateway.domain.character import (
     Traits,
 )
 from voice_gateway.domain.language import LanguageTag
+from voice_gateway.domain.voices import Gender
 
 PERSONALITY_ID_PATTERN: Final = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$"
 VOICE_NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.+/-]*$"
@@ -84,6 +85,8 @@ class VoiceConfig(BaseModel):
     sample_path: str | None = Field(default=None, max_length=1024)
     """S3 key of the accepted voice sample."""
     language: LanguageTag = "en"
+    gender: Gender | None = None
+    """How the voice is heard: what a substitute should be like. None where nobody says."""
     speed: Speed = 1.0
     """1.0 is the voice's own; 2.0 takes half the time."""
     pitch: Pitch = 0.0

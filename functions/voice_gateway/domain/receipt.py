@@ -39,6 +39,8 @@ class Attempt(BaseModel):
     """One sentence for people; never the customer's text."""
     voice: str | None = None
     """The voice that spoke, where any audio came."""
+    match: float | None = None
+    """How like the personality's own this voice is, 0 to 1; None where nothing was compared."""
     sentences: int = Field(default=0, ge=0)
     """How many sentences it began to speak aloud."""
     cut: bool = False
@@ -73,6 +75,8 @@ class Served(BaseModel):
     provider: str
     voice: str | None
     sentences: int
+    match: float | None = None
+    """How like the personality's own this voice is, 0 to 1; None where nothing was compared."""
 
 
 class Receipt(BaseModel):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from voice_gateway.domain.budget import BudgetState
     from voice_gateway.domain.receipt import Attempt
     from voice_gateway.domain.samples.sample import PreparedWindow, SampleRefusal
-    from voice_gateway.domain.voices import Gender
+    from voice_gateway.domain.voice_match import SpeakerTraits
 
 
 @dataclass(slots=True)
@@ -53,9 +53,9 @@ class SpeechRequest:
     """How far the tenant's monthly budget is spent; None without a budget."""
     quality: Quality = Quality.HIGH
     voices: Mapping[str, str] = field(default_factory=dict)
-    """Provider → voice name; a provider without an entry chooses by language and gender."""
-    gender: Gender | None = None
-    """Of the voice that a provider chooses; None for any."""
+    """Provider → voice name; a provider without an entry chooses the one most like `wanted`."""
+    wanted: SpeakerTraits | None = None
+    """How the personality sounds, as far as that is known."""
     speed: float = 1.0
     pitch: float = 0.0
     """Semitones."""
@@ -105,6 +105,8 @@ class SpeechChunk:
     """The speed it was spoken at, where the provider could not follow the request's."""
     pitch: float | None = None
     """The semitones it was spoken at, likewise."""
+    match: float | None = None
+    """How like the wanted voice this one is, 0 to 1; None where nothing was compared."""
     words: tuple[WordTiming, ...] = ()
     """Those of the sentence that became known with this chunk, where the provider tells them."""
 

@@ -6,33 +6,32 @@ for a likeness; how much was known shows in the parts.
 
 from __future__ import annotations
 
-from itertools import groupby
+import hashlib
+import math
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from voice_gateway.domain.language import LanguageTag
-from voice_gateway.domain.voices import Gender, language_of
+from voice_gateway.domain.voices import Gender, choose, language_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from voice_gateway.domain.personality import VoiceConfig
+    from voice_gateway.domain.samples.sample import VoiceSample
     from voice_gateway.domain.voices import Voice
 
 Likeness = Annotated[float, Field(ge=0, le=1)]
 
-WEIGHTS: Final = {"gender": 0.35, "pitch": 0.25, "language": 0.2, "age": 0.1, "rate": 0.1}
-"""By how soon a listener says that it is another speaker."""
+WEIGHTS: Final = {"gender": 0.35, "language": 0.2, "pitch": 0.125, "age": 0.1}
+"""By how soon a listener says that it is another speaker. The pitch would count more if that of the
+catalogues' voices were measured, and not taken from their gender."""
 _USUAL_PITCH: Final = {Gender.MALE: 115.0, Gender.NEUTRAL: 160.0, Gender.FEMALE: 205.0}
-"""Hz. What a voice is taken to have that nobody has measured."""
-_ASSUMED: Final = 0.5
-"""How much an assumed pitch counts of what a measured one would."""
+"""Hz. What a voice is taken to have: no catalogue tells it."""
 _OCTAVES_APART: Final = 0.5
 """At this distance pitches have nothing in common any more."""
-_RATES_APART: Final = 0.5
 _AGES: Final = ("child", "teen", "young", "adult", "middle", "senior")
 _SAME_AGE: Final = {
     "youth": "teen",
@@ -52,9 +51,13 @@ class SpeakerTraits(BaseModel):
     gender: Gender | None = None
     age: str | None = None
     """`child`, `teen`, `young`, `adult`, `middle` or `senior`."""
-    pitch_hz: Annotated[float, Field(gt=30, lt=1000)] | None = None
+    pitch_hz: Annotated[float, Field(gt=0)] | None = None
     """The median."""
-    characters_per_second: Annotated[float, Field(gt=0, lt=100)] | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether there is anything to compare but the language."""
+        return (self.gender, self.age, self.pitch_hz) != (None, None, None)
 
 
 class VoiceMatch(BaseModel):
@@ -67,85 +70,117 @@ class VoiceMatch(BaseModel):
     score: Likeness
     """The mean of the parts, by their weights."""
     parts: dict[str, Likeness]
-    """`gender`, `pitch`, `language`, `age`, `rate`: those that could be compared."""
+    """`gender`, `pitch`, `language`, `age`: those that could be compared."""
 
 
-def median_pitch(pitches: NDArray[np.float64]) -> float | None:
-    """Returns the median in Hz of the voiced frames (above 0); None when there are none."""
-    voiced = pitches[pitches > 0]
-    return float(np.median(voiced)) if voiced.size else None
+class VoiceMatches(BaseModel):
+    """Who would speak for a personality at each provider if no voice were pinned, and how like."""
+
+    model_config = ConfigDict(frozen=True)
+
+    basis: str
+    """`basis_of` what they were worked out from."""
+    made_at: datetime
+    voices: dict[str, VoiceMatch]
+    """By provider, the most like first."""
+    unavailable: dict[str, str]
+    """Provider → why its voices could not be listed: a `FailureReason`."""
 
 
-def ranked(
-    wanted: SpeakerTraits,
-    voices: Iterable[Voice],
-    measured: Mapping[tuple[str, str], SpeakerTraits] | None = None,
-) -> dict[str, tuple[VoiceMatch, ...]]:
-    """Ranks every provider's voices that speak the language.
+def traits_of(config: VoiceConfig, sample: VoiceSample | None) -> SpeakerTraits:
+    """What is known of how a personality sounds: what its owner says, and what its sample measures.
 
     Args:
-        wanted: The personality's own voice.
-        voices: The catalogues', in any order.
-        measured: (provider, voice) → what was measured of it, beyond what its catalogue says.
+        config: The owner's words.
+        sample: The chosen one; one that may not be cloned is not listened to for this either.
+    """
+    pitch = None
+    if sample is not None and sample.refusal is None and sample.report is not None:
+        measured = sample.report.measurements
+        pitch = None if measured is None else measured.pitch_hz
+    return SpeakerTraits(language=config.language.lower(), gender=config.gender, pitch_hz=pitch)
+
+
+def basis_of(config: VoiceConfig, sample: VoiceSample | None) -> str:
+    """Tells what matches were worked out from: another one when they no longer hold.
+
+    A hash, so that nothing that was measured of a speaker stays when the sample has to go.
+    """
+    traits = traits_of(config, sample).model_dump_json()
+    told = f"{traits}/{config.quality}/{config.speed}/{config.pitch}"
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def most_like(
+    wanted: SpeakerTraits | None,
+    voices: Sequence[Voice],
+    language: str,
+    *,
+    classes: Sequence[str] = (),
+    controls: frozenset[str] = frozenset(),
+) -> Voice | None:
+    """Chooses the voice that is most like the wanted one; `choose` decides among equals.
+
+    Args:
+        wanted: With nothing known but the language, `choose` alone decides.
+        voices: One provider's, in any order.
+        language: BCP 47 tag; of who speaks, as `wanted` may speak another one.
+        classes: The best first.
+        controls: The settings that it should follow.
 
     Returns:
-        Provider → its voices, the most like first; the same whatever the order of `voices`. A
-        provider without a voice in the language is left out.
+        The voice, or None when nobody speaks the language.
     """
-    known = measured or {}
-    matches = [
-        _match(wanted, voice, known.get((voice.provider, voice.name)))
-        for voice in voices
-        if any(language_of(tag) == language_of(wanted.language) for tag in voice.languages)
-    ]
-    matches.sort(key=lambda match: (match.provider, -match.score, match.voice))
-    by_provider = groupby(matches, key=lambda match: match.provider)
-    return {provider: tuple(found) for provider, found in by_provider}
+    if wanted is not None and wanted.known:
+        here = wanted.model_copy(update={"language": language})
+        spoken = {
+            voice: _score(_parts(here, voice))
+            for voice in voices
+            if any(language_of(tag) == language_of(language) for tag in voice.languages)
+        }
+        highest = max(spoken.values(), default=0.0)
+        voices = [voice for voice, score in spoken.items() if score == highest]
+    return choose(voices, language, classes=classes, controls=controls)
 
 
-def chosen(
-    ranking: Mapping[str, tuple[VoiceMatch, ...]], pinned: Mapping[str, str]
-) -> dict[str, str]:
-    """Returns provider → voice: what the owner pinned, else the most like."""
-    return {provider: found[0].voice for provider, found in ranking.items()} | dict(pinned)
+def likeness(wanted: SpeakerTraits | None, language: str, voice: Voice | None) -> float | None:
+    """Returns how like the wanted voice this one is; None where nothing could be compared.
+
+    The same language is no likeness by itself.
+    """
+    if wanted is None or voice is None:
+        return None
+    parts = _parts(wanted.model_copy(update={"language": language}), voice)
+    return _score(parts) if parts.keys() > {"language"} else None
 
 
-def score_of(
-    ranking: Mapping[str, tuple[VoiceMatch, ...]], provider: str, voice: str
-) -> float | None:
-    """Returns how like the personality's own the voice is that spoke; None where nobody knows."""
-    for match in ranking.get(provider, ()):
-        if match.voice.lower() == voice.lower():
-            return match.score
-    return None
-
-
-def _match(wanted: SpeakerTraits, voice: Voice, measured: SpeakerTraits | None) -> VoiceMatch:
-    weights = dict(WEIGHTS)
-    parts = {"language": max(_same_accent(wanted.language, tag) for tag in voice.languages)}
-    gender = voice.gender or (measured.gender if measured else None)
-    if wanted.gender is not None and gender is not None:
-        parts["gender"] = _same_gender(wanted.gender, gender)
-    pitch = measured.pitch_hz if measured else None
-    if pitch is None and gender is not None:
-        pitch = _USUAL_PITCH[gender]
-        weights["pitch"] *= _ASSUMED
-    if wanted.pitch_hz is not None and pitch is not None:
-        parts["pitch"] = _near(np.log2(pitch / wanted.pitch_hz), _OCTAVES_APART)
-    age = voice.age or (measured.age if measured else None)
-    if (apart := _ages_apart(wanted.age, age)) is not None:
-        parts["age"] = _near(apart, len(_AGES) / 2)
-    rate = measured.characters_per_second if measured else None
-    if wanted.characters_per_second is not None and rate is not None:
-        parts["rate"] = _near(np.log2(rate / wanted.characters_per_second), _RATES_APART)
-    total = sum(weights[name] for name in parts)
-    score = sum(weights[name] * likeness for name, likeness in parts.items()) / total
+def match_of(wanted: SpeakerTraits, voice: Voice) -> VoiceMatch:
+    """Compares a voice with the wanted one, as far as both are known."""
+    parts = _parts(wanted, voice)
     return VoiceMatch(
         provider=voice.provider,
         voice=voice.name,
-        score=round(min(score, 1.0), 3),
-        parts={name: round(likeness, 3) for name, likeness in sorted(parts.items())},
+        score=_score(parts),
+        parts={name: round(part, 3) for name, part in sorted(parts.items())},
     )
+
+
+def _parts(wanted: SpeakerTraits, voice: Voice) -> dict[str, float]:
+    parts = {"language": max(_same_accent(wanted.language, tag) for tag in voice.languages)}
+    if wanted.gender is not None and voice.gender is not None:
+        parts["gender"] = _same_gender(wanted.gender, voice.gender)
+    if wanted.pitch_hz is not None and voice.gender is not None:
+        octaves = math.log2(_USUAL_PITCH[voice.gender] / wanted.pitch_hz)
+        parts["pitch"] = _near(octaves, _OCTAVES_APART)
+    if (apart := _ages_apart(wanted.age, voice.age)) is not None:
+        parts["age"] = _near(apart, len(_AGES) / 2)
+    return parts
+
+
+def _score(parts: Mapping[str, float]) -> float:
+    total = sum(WEIGHTS[name] for name in parts)
+    score = sum(WEIGHTS[name] * part for name, part in parts.items()) / total
+    return round(min(score, 1.0), 3)
 
 
 def _same_accent(wanted: str, tag: str) -> float:

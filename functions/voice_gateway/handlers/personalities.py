@@ -35,18 +35,21 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from voice_gateway.ports import VoiceMatchStore
     from voice_gateway.services.chosen_samples import ChosenSamples
     from voice_gateway.services.personalities import PersonalityService
 
 _ALL: Final = "/api/personalities"
 
 
-def create_app(service: PersonalityService, samples: ChosenSamples) -> APIGatewayRestResolver:
+def create_app(
+    service: PersonalityService, samples: ChosenSamples, matches: VoiceMatchStore
+) -> APIGatewayRestResolver:
     """Binds the routes to the services."""
     app = new_app()
     _bind_all(app, service)
     _bind_one(app, service)
-    bind_voice(app, service, samples)
+    bind_voice(app, service, samples, matches)
     bind_history(app, service)
     return app
 
@@ -112,7 +115,9 @@ def _bind_one(app: APIGatewayRestResolver, service: PersonalityService) -> None:
 
 @cache
 def _app() -> APIGatewayRestResolver:
-    return create_app(bootstrap.personality_service(), bootstrap.chosen_samples())
+    return create_app(
+        bootstrap.personality_service(), bootstrap.chosen_samples(), bootstrap.voice_matches()
+    )
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from voice_gateway.domain.personality import Character, Personality
+    from voice_gateway.ports import VoiceMatchStore
     from voice_gateway.services.chosen_samples import ChosenSamples
     from voice_gateway.services.personalities import PersonalityService
 
@@ -35,7 +36,10 @@ WRITE: Final = Scope.PERSONALITIES_WRITE
 
 
 def bind_voice(
-    app: APIGatewayRestResolver, service: PersonalityService, samples: ChosenSamples
+    app: APIGatewayRestResolver,
+    service: PersonalityService,
+    samples: ChosenSamples,
+    matches: VoiceMatchStore,
 ) -> None:
     """Binds the routes of the voice alone."""
 
@@ -43,10 +47,12 @@ def bind_voice(
     def get_voice(personality_id: str) -> Response[str]:
         tenant_id = tenant_of(app.current_event, READ)
         found = service.get(tenant_id, personality_id)
-        sample = samples.chosen(found)
-        shown = VoiceView.of(found, sample)
-        # What becomes of a sample is no version of its personality: then the tag tells nothing.
-        return unless_known(app, found, shown) if sample is None else send_version(found, shown)
+        shown = voice_of(found)
+        # What becomes of a sample, or who would speak elsewhere, is no version of the personality:
+        # then the tag tells nothing.
+        if shown.sample is None and shown.matches is None:
+            return unless_known(app, found, shown)
+        return send_version(found, shown)
 
     @app.put(_VOICE)
     def replace_voice(personality_id: str) -> Response[str]:
@@ -58,7 +64,11 @@ def bind_voice(
             return present.model_copy(update={"voice_config": body})
 
         changed = service.change(tenant_id, personality_id, with_voice, expected=expected)
-        return send_version(changed, VoiceView.of(changed, samples.chosen(changed)))
+        return send_version(changed, voice_of(changed))
+
+    def voice_of(personality: Personality) -> VoiceView:
+        matched = matches.find(personality.tenant_id, personality.id)
+        return VoiceView.of(personality, samples.chosen(personality), matched)
 
     refuse_other_methods(app, _VOICE, allowed=("GET", "PUT"))
 

@@ -30,6 +30,7 @@ from voice_gateway.http_errors import (
     problem_for_status,
 )
 from voice_gateway.observability import log_failure
+from voice_gateway.sample_models import VoiceMatchesView
 from voice_gateway.settings import BrowserSettings
 
 if TYPE_CHECKING:
@@ -71,6 +72,9 @@ def create_app(service: SpeechService | None = None) -> Starlette:
             Route("/api/speech", _speak, methods=["POST"]),
             Route("/api/speech/estimate", _estimate, methods=["POST"]),
             Route("/api/providers", _providers, methods=["GET"]),
+            Route(
+                "/api/personalities/{personality_id}/voice/match", _match_voices, methods=["POST"]
+            ),
             Route("/api/receipts/{request_id}", _receipt, methods=["GET"]),
         ],
         middleware=[
@@ -182,6 +186,12 @@ async def _estimate(request: Request) -> Response:
 async def _providers(request: Request) -> Response:
     tenant = tenant_with(access.Scope.SPEECH_READ, _context(request))
     return _found(await _service(request).overview(tenant), request)
+
+
+async def _match_voices(request: Request) -> Response:
+    tenant = tenant_with(access.Scope.PERSONALITIES_WRITE, _context(request))
+    found = await _service(request).match_voices(tenant, request.path_params["personality_id"])
+    return _found(VoiceMatchesView.of(found), request)
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, _T]) -> _T:

@@ -12,6 +12,7 @@ from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.errors import FailureReason, ProviderError
 from voice_gateway.domain.prices import usd_per_million
 from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk, WordTiming
+from voice_gateway.domain.voice_match import likeness
 from voice_gateway.domain.voices import Gender, Voice, all_names
 from voice_gateway.providers.cloud import (
     STALL_SECONDS,
@@ -122,6 +123,14 @@ class AzureProvider:
         """
         return await self._list.get()
 
+    async def voice_for(self, request: SpeechRequest) -> Voice:
+        """Tells who would speak a request.
+
+        Raises:
+            ProviderError: Nobody, or nobody can tell.
+        """
+        return voice_for(NAME, await self._list.get(), request, _classes(request.quality))
+
     async def synthesize(self, request: SpeechRequest) -> AsyncGenerator[SpeechChunk]:
         """Speaks sentence by sentence, each in pieces; closing the generator stops the service.
 
@@ -129,7 +138,7 @@ class AzureProvider:
             ProviderError: The service refused, broke off or said nothing.
         """
         account = await self._credentials.read()
-        voice = voice_for(NAME, await self._list.get(), request, _classes(request.quality))
+        voice = await self.voice_for(request)
         speed = applied(request, voice, "speed", *_SPEED)
         pitch = applied(request, voice, "pitch", *_PITCH)
         line = self._take_idle(account)
@@ -144,6 +153,7 @@ class AzureProvider:
                         chunk,
                         speed=unless(request.speed, speed),
                         pitch=unless(request.pitch, pitch),
+                        match=likeness(request.wanted, request.language, voice),
                     )
             spoken = True
         finally:

@@ -254,6 +254,7 @@ class _Answer:
                 provider=self._expected.name,
                 outcome=Outcome.CACHED,
                 voice=sentence.voice,
+                match=sentence.match,
                 sentences=1,
                 cost_saved_usd=saved,
             )
@@ -265,6 +266,8 @@ class _Answer:
             last=True,
             provider=self._expected.name,
             voice=sentence.voice,
+            match=sentence.match,
+            words=sentence.words,
         )
 
     async def _run(self, start: int, stop: int) -> AsyncGenerator[SpeechChunk]:
@@ -343,7 +346,13 @@ class _Answer:
             claim = self._claims.pop(position, None)
         else:
             key = sentence_key(self._request, sentence, provider.name, provider.capabilities)
-        kept = CachedSentence(samples=samples, sample_rate=first.sample_rate, voice=first.voice)
+        kept = CachedSentence(
+            samples=samples,
+            sample_rate=first.sample_rate,
+            voice=first.voice,
+            match=first.match,
+            words=tuple(word for piece in pieces for word in piece.words),
+        )
         self.keeping.append(self._door.tidy(self._door.cache.keep(key, kept, claim)))
 
     def _give_up(self, start: int, stop: int) -> None:

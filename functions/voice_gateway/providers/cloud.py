@@ -12,7 +12,8 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from voice_gateway.domain.errors import FailureReason, ProviderError
-from voice_gateway.domain.voices import choose, named
+from voice_gateway.domain.voice_match import most_like
+from voice_gateway.domain.voices import named
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -125,7 +126,7 @@ class VoiceList:
 def voice_for(
     provider: str, voices: Sequence[Voice], request: SpeechRequest, classes: Sequence[str]
 ) -> Voice:
-    """The voice that speaks a request: the pinned one, or the one that fits best.
+    """The voice that speaks a request: the pinned one, or the one most like the wanted.
 
     A pinned voice that the vendor does not have is noted in the journal and replaced; when nothing
     may be replaced, the request is at fault.
@@ -148,10 +149,10 @@ def voice_for(
             raise ProviderError(provider, FailureReason.REJECTED, detail)
         request.journal.not_applied.add("voice")
     wanted = {"speed": request.speed != 1, "pitch": request.pitch != 0}
-    voice = choose(
+    voice = most_like(
+        request.wanted,
         voices,
         request.language,
-        gender=request.gender,
         classes=classes,
         controls=frozenset(name for name, asked in wanted.items() if asked),
     )

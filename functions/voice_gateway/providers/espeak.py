@@ -17,6 +17,8 @@ from voice_gateway.domain.chain import FLOOR
 from voice_gateway.domain.errors import FailureReason, ProviderError
 from voice_gateway.domain.language import primary
 from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk
+from voice_gateway.domain.voice_match import likeness, most_like
+from voice_gateway.domain.voices import Gender, Voice
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -35,6 +37,9 @@ _PARAMETER_RATE: Final = 1
 _PARAMETER_PITCH: Final = 3
 _WORDS_A_MINUTE: Final = 165
 _RATE_RANGE: Final = (80, 450)
+_WOMAN: Final = "+f2"
+_GENDERS: Final = {"": Gender.MALE, "m": Gender.MALE, "f": Gender.FEMALE}
+"""By a variant's name without its number; the plain voices are a man's."""
 _PREFERRED: Final = {"en": "en-us", "zh": "cmn", "no": "nb"}
 """For tags that the library lists under another name, or would give a rarer accent."""
 _log = logging.getLogger(__name__)
@@ -163,8 +168,40 @@ class EspeakProvider:
         return self._library.voices()
 
     @cached_property
+    def _tags(self) -> dict[str, tuple[str, ...]]:
+        """Voice → the tags that it is listed under."""
+        tags: dict[str, tuple[str, ...]] = {}
+        for tag, name in self._voices.items():
+            tags[name] = (*tags.get(name, ()), tag)
+        return tags
+
+    @cached_property
     def _library(self) -> _Library:
         return _Library()
+
+    async def voices(self) -> tuple[Voice, ...]:
+        """Lists the library's voices, each as a man's and as a woman's; it has more variants.
+
+        Raises:
+            ProviderError: `unavailable`; the library does not load.
+        """
+        try:
+            names = await asyncio.to_thread(lambda: tuple(self._tags))
+        except (OSError, RuntimeError):
+            detail = "espeak-ng does not load"
+            raise ProviderError(self.name, FailureReason.UNAVAILABLE, detail) from None
+        return tuple(each for name in names for each in self._both(name))
+
+    async def voice_for(self, request: SpeechRequest) -> Voice:
+        """Tells who would speak a request.
+
+        Raises:
+            ProviderError: `unavailable` when there is no voice for the language.
+        """
+        if (pinned := self._pinned(request)) is not None:
+            return self._voice(pinned)
+        both = self._both(self._voice_for(request.language))
+        return most_like(request.wanted, both, request.language) or both[0]
 
     async def warm_up(self) -> None:
         """Loads the library, so that the fall is as quick as the rest."""
@@ -179,7 +216,8 @@ class EspeakProvider:
         Raises:
             ProviderError: `unavailable` when there is no voice for the language.
         """
-        voice = self._pinned(request) or self._voice_for(request.language)
+        found = await self.voice_for(request)
+        voice, match = found.name, likeness(request.wanted, request.language, found)
         wanted_rate = round(_WORDS_A_MINUTE * request.speed)
         rate = min(max(wanted_rate, _RATE_RANGE[0]), _RATE_RANGE[1])
         spoken = None if rate == wanted_rate else rate / _WORDS_A_MINUTE
@@ -206,6 +244,7 @@ class EspeakProvider:
                     provider=self.name,
                     voice=voice,
                     speed=spoken,
+                    match=match,
                 )
         finally:
             stop.set()
@@ -224,6 +263,22 @@ class EspeakProvider:
             request.journal.not_applied.add("voice")
             return None
         return f"{known[name.lower()]}{plus}{variant}"
+
+    def _both(self, name: str) -> tuple[Voice, Voice]:
+        """A voice as it is, which is a man's, and its usual variant of a woman's."""
+        return self._voice(name), self._voice(name + _WOMAN)
+
+    def _voice(self, name: str) -> Voice:
+        plain, _, variant = name.partition("+")
+        return Voice(
+            provider=self.name,
+            name=name,
+            languages=self._tags[plain],
+            gender=_GENDERS.get(variant.rstrip("0123456789")),
+            voice_class="formant",
+            sample_rate=self._library.sample_rate,
+            streaming=False,
+        )
 
     def _voice_for(self, language: str) -> str:
         tag = language.lower()

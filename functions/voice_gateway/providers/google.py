@@ -15,6 +15,7 @@ from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.errors import FailureReason, ProviderError
 from voice_gateway.domain.prices import usd_per_million
 from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk
+from voice_gateway.domain.voice_match import likeness
 from voice_gateway.domain.voices import Gender, Voice, all_names
 from voice_gateway.providers.cloud import (
     STALL_SECONDS,
@@ -134,13 +135,21 @@ class GoogleProvider:
         """
         return await self._list.get()
 
+    async def voice_for(self, request: SpeechRequest) -> Voice:
+        """Tells who would speak a request.
+
+        Raises:
+            ProviderError: Nobody, or nobody can tell.
+        """
+        return voice_for(NAME, await self._list.get(), request, _classes(request.quality))
+
     async def synthesize(self, request: SpeechRequest) -> AsyncGenerator[SpeechChunk]:
         """Speaks sentence by sentence; closing the generator cancels the call.
 
         Raises:
             ProviderError: The service refused, broke off or said nothing.
         """
-        voice = voice_for(NAME, await self._list.get(), request, _classes(request.quality))
+        voice = await self.voice_for(request)
         speed = applied(request, voice, "speed", *_SPEED)
         pitch = applied(request, voice, "pitch", *_PITCH)
         client = await self._connected()
@@ -153,6 +162,7 @@ class GoogleProvider:
             voice=voice.name,
             speed=unless(request.speed, speed),
             pitch=unless(request.pitch, pitch),
+            match=likeness(request.wanted, request.language, voice),
         )
         for index, sentence in enumerate(request.sentences):
             pcm, rate = Pcm16(NAME), _RATE

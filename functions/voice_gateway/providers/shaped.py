@@ -13,11 +13,13 @@ import numpy as np
 from voice_gateway.domain.audio import is_sound
 from voice_gateway.domain.shaping import SentenceShaper
 from voice_gateway.domain.speech import WordTiming
+from voice_gateway.ports import VoiceCatalogue
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk, SpeechRequest
+    from voice_gateway.domain.voices import Voice
     from voice_gateway.ports import SpeechProvider, VoiceShifter
 
 
@@ -41,6 +43,24 @@ class ShapedProvider:
     def capabilities(self) -> ProviderCapabilities:
         """The provider's own, and speed and pitch."""
         return replace(self._provider.capabilities, speed=True, pitch=True)
+
+    async def voices(self) -> tuple[Voice, ...]:
+        """The provider's own; none of one that has no names for them.
+
+        Raises:
+            ProviderError: The provider's.
+        """
+        return await self._provider.voices() if isinstance(self._provider, VoiceCatalogue) else ()
+
+    async def voice_for(self, request: SpeechRequest) -> Voice | None:
+        """Who would speak a request; None where the provider does not tell.
+
+        Raises:
+            ProviderError: The provider's.
+        """
+        if not isinstance(self._provider, VoiceCatalogue):
+            return None
+        return await self._provider.voice_for(request)
 
     async def warm_up(self) -> None:
         """Warms the provider up."""

@@ -55,6 +55,7 @@ class Turn:
         self.first_audio: float | None = None
         self.paused = 0.0
         self._voice: str | None = None
+        self._match: float | None = None
         self._came = first
         self._came_whole = True
 
@@ -75,7 +76,7 @@ class Turn:
 
     def heard(self, chunk: SpeechChunk) -> None:
         """A piece went out to the listener; its sentence is numbered as the whole text's are."""
-        self._voice = chunk.voice
+        self._voice, self._match = chunk.voice, chunk.match
         self.next_unspoken = chunk.sentence + 1
         self.in_sentence = not chunk.last
 
@@ -106,6 +107,7 @@ class Turn:
             reason=reason,
             detail=failure and failure.detail,
             voice=self._voice,
+            match=self._match,
             sentences=len(begun),
             cut=self.in_sentence,
             skipped=self.skipped,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from voice_gateway.domain.statistics import Percentiles
+from voice_gateway.domain.voices import Gender
+from voice_gateway.services.voice_matching import voices_of
 
 if TYPE_CHECKING:
     from voice_gateway.domain.health import ProviderReport
     from voice_gateway.domain.speech import ProviderCapabilities
+    from voice_gateway.domain.voices import Voice
     from voice_gateway.ports import ProviderDirectory, ProviderHealth
 
 
@@ -46,6 +50,32 @@ class HealthView(BaseModel):
         )
 
 
+class VoiceEntry(BaseModel):
+    """One voice of a provider."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    """What it is pinned by."""
+    languages: tuple[str, ...]
+    gender: Gender | None
+    voice_class: str
+    usd_per_million_characters: float
+    streaming: bool
+
+    @classmethod
+    def of(cls, voice: Voice, can: ProviderCapabilities) -> Self:
+        """Maps from the domain."""
+        return cls(
+            name=voice.name,
+            languages=voice.languages,
+            gender=voice.gender,
+            voice_class=voice.voice_class,
+            usd_per_million_characters=can.price(voice.name),
+            streaming=voice.streaming,
+        )
+
+
 class ProviderView(BaseModel):
     """One provider."""
 
@@ -60,11 +90,22 @@ class ProviderView(BaseModel):
     advanced: bool
     usd_per_million_characters: float
     """Of the voice that it chooses by itself; 0 for our own."""
+    voices: tuple[VoiceEntry, ...] | None
+    """Empty for one without named voices; None when they could not be listed."""
+    voices_unavailable: str | None
+    """Why not: a `FailureReason`."""
     health: HealthView | None
 
     @classmethod
-    def of(cls, name: str, can: ProviderCapabilities, report: ProviderReport | None) -> Self:
-        """Maps from the domain."""
+    def of(
+        cls,
+        name: str,
+        can: ProviderCapabilities,
+        report: ProviderReport | None,
+        voices: tuple[Voice, ...] | str,
+    ) -> Self:
+        """Maps from the domain; a text for the voices says why there are none."""
+        unavailable = voices if isinstance(voices, str) else None
         return cls(
             name=name,
             languages=tuple(sorted(can.languages)),
@@ -73,6 +114,10 @@ class ProviderView(BaseModel):
             pitch=can.pitch,
             advanced=can.advanced,
             usd_per_million_characters=can.price(None),
+            voices=None
+            if isinstance(voices, str)
+            else tuple(VoiceEntry.of(voice, can) for voice in voices),
+            voices_unavailable=unavailable,
             health=None if report is None else HealthView.of(report),
         )
 
@@ -89,11 +134,15 @@ async def overview(
     providers: ProviderDirectory, health: ProviderHealth, tenant_id: str
 ) -> ProviderList:
     """Lists the providers of this deployment, and how this tenant stands with them."""
-    reports = await health.overview(providers.names(), tenant_id)
+    found = [p for name in providers.names() if (p := providers.get(name)) is not None]
+    reports, voices = await asyncio.gather(
+        health.overview(providers.names(), tenant_id), asyncio.gather(*map(voices_of, found))
+    )
     return ProviderList(
         providers=tuple(
-            ProviderView.of(name, provider.capabilities, reports.get(name))
-            for name in providers.names()
-            if (provider := providers.get(name)) is not None
+            ProviderView.of(
+                provider.name, provider.capabilities, reports.get(provider.name), listed
+            )
+            for provider, listed in zip(found, voices, strict=True)
         )
     )

@@ -29,6 +29,7 @@ from voice_gateway.domain.samples.sample import SampleRefusal
 from voice_gateway.domain.speech import SpeechRequest, is_voice
 from voice_gateway.domain.text import split_sentences
 from voice_gateway.domain.tiers import Purpose
+from voice_gateway.domain.voice_match import traits_of
 from voice_gateway.services.bookkeeping import Bookkeeper
 from voice_gateway.services.mastering import Mastering
 from voice_gateway.services.means import estimate, within_means
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from voice_gateway.domain.chain import Quality
     from voice_gateway.domain.personality import AdvancedSettings, Personality, VoiceConfig
     from voice_gateway.domain.samples.sample import VoiceSample
+    from voice_gateway.domain.voice_match import VoiceMatches
     from voice_gateway.ports import (
         AudioCache,
         AudioEncoderFactory,
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from voice_gateway.services.means import Estimate
     from voice_gateway.services.providers import ProviderList
     from voice_gateway.services.quota import CharacterQuota
+    from voice_gateway.services.voice_matching import VoiceMatching
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +138,7 @@ class SpeechService:
         observer: SpeechObserver,
         clock: Clock,
         health: ProviderHealth,
+        matching: VoiceMatching,
     ) -> None:
         self._personalities = personalities
         self._samples = samples
@@ -150,6 +154,7 @@ class SpeechService:
         self._observer = observer
         self._clock = clock
         self._health = health
+        self._matching = matching
         self._saving: set[asyncio.Task[None]] = set()
 
     async def warm_up(self) -> None:
@@ -242,6 +247,10 @@ class SpeechService:
         """Tells who can speak here, and how this tenant stands with them."""
         return await overview(self._providers, self._health, tenant_id)
 
+    async def match_voices(self, tenant_id: str, personality_id: str) -> VoiceMatches:
+        """Works out who would speak for a personality at each provider; see `VoiceMatching`."""
+        return await self._matching.match(tenant_id, personality_id)
+
     async def _prepare(self, command: SpeechCommand) -> SpeechRequest:
         (personality, sample), budget, _ = await asyncio.gather(
             asyncio.to_thread(self._personality, command),
@@ -303,6 +312,7 @@ class SpeechService:
             quality=quality,
             # A pinned voice speaks the personality's own language; another one needs another voice.
             voices=config.voices if primary(language) == primary(config.language) else {},
+            wanted=traits_of(config, sample),
             speed=config.speed if command.speed is None else command.speed,
             pitch=config.pitch if command.pitch is None else command.pitch,
             advanced=command.advanced or config.advanced,
@@ -412,10 +422,15 @@ class SpeechService:
         spoken = sum(a.sentences for a in attempts)
         whole = not any(a.cut or a.skipped for a in attempts)
         served = tuple(
-            Served(provider=provider, voice=voice, sentences=sum(a.sentences for a in turns))
-            for (provider, voice), turns in groupby(
+            Served(
+                provider=provider,
+                voice=voice,
+                match=match,
+                sentences=sum(a.sentences for a in turns),
+            )
+            for (provider, voice, match), turns in groupby(
                 (a for a in attempts if a.sentences > a.skipped),
-                key=lambda a: (a.provider, a.voice),
+                key=lambda a: (a.provider, a.voice, a.match),
             )
         )
         first = progress.first_audio

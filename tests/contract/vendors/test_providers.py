@@ -19,6 +19,7 @@ from voice_gateway.domain.audio import is_audible, is_sound
 from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.errors import AllProvidersFailedError, FailureReason, ProviderError
 from voice_gateway.domain.speech import SpeechRequest
+from voice_gateway.domain.voice_match import SpeakerTraits
 from voice_gateway.domain.voices import Gender
 from voice_gateway.providers.registry import ProviderRegistry
 
@@ -234,7 +235,8 @@ class TestVoices:
     ) -> None:
         provider = make(vendor)
         assert provider.capabilities.speaks(language)
-        request = Case(vendor, "").request("Hello.", voices={}, language=language, gender=gender)
+        wanted = SpeakerTraits(language=language, gender=gender)
+        request = Case(vendor, "").request("Hello.", voices={}, language=language, wanted=wanted)
         assert {chunk.voice for chunk in await spoken(provider, request)} == {voice}
 
     async def test_whoever_wants_a_pitch_gets_a_voice_that_has_one(

@@ -71,6 +71,12 @@ def pitches(
     return found
 
 
+def median_pitch(pitch: NDArray[np.float64]) -> float | None:
+    """Returns the median in Hz of the voiced frames (above 0); None when there are none."""
+    voiced = pitch[pitch > 0]
+    return float(np.median(voiced)) if voiced.size else None
+
+
 def pitch_groups(pitch: NDArray[np.float64], activity: Activity) -> float:
     """Returns how many semitones two groups of phrases lie apart, 0 where they are one group."""
     phrases = []

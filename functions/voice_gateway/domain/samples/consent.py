@@ -11,7 +11,10 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from voice_gateway.domain.language import LanguageTag, primary
 
 PersonName = Annotated[
-    str, StringConstraints(min_length=1, max_length=120, strip_whitespace=True, pattern=r"^[^\n]*$")
+    str,
+    StringConstraints(
+        min_length=1, max_length=120, strip_whitespace=True, pattern=r"^[^\p{Cc}\p{Zl}\p{Zp}]*$"
+    ),
 ]
 ConsentText = Annotated[
     str, StringConstraints(min_length=20, max_length=4000, strip_whitespace=True)

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from voice_gateway.domain.samples.activity import find_activity
-from voice_gateway.domain.samples.company import low_energy_share, pitch_groups, pitches
+from voice_gateway.domain.samples.company import (
+    low_energy_share,
+    median_pitch,
+    pitch_groups,
+    pitches,
+)
 from voice_gateway.domain.samples.loudness import integrated_loudness
 from voice_gateway.domain.samples.report import Measurements
 from voice_gateway.domain.samples.reverberation import reverberation_time
@@ -48,4 +53,5 @@ def measure(sample: DecodedSample) -> Measurements:
         reverberation=reverberation_time(activity),
         pitch_groups=pitch_groups(pitch, activity),
         low_energy_share=low_energy_share(activity),
+        pitch_hz=median_pitch(pitch),
     )

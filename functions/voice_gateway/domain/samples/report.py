@@ -120,6 +120,8 @@ class Measurements(BaseModel):
     pitch_groups: float
     """Semitones between two groups of phrases; 0 for one group."""
     low_energy_share: float = Field(ge=0, le=1)
+    pitch_hz: float | None = None
+    """The median of what is voiced; None where nothing is, or nobody measured it."""
 
 
 class ProviderFitness(BaseModel):

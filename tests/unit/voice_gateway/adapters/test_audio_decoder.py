@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 import tracemalloc
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -56,6 +57,32 @@ def test_what_can_be_read_is_read(container: str, subtype: str, bits: int | None
     assert np.std(sample.samples) == pytest.approx(np.std(original), rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("tag", "width", "used", "bits"),
+    [(1, 12, None, 12), (1, 20, None, 20), (0xFFFE, 16, 12, 12), (0xFFFE, 16, 0, 16)],
+)
+def test_bits_are_those_that_are_used(tag: int, width: int, used: int | None, bits: int) -> None:
+    """Recorders of 12 and 20 bits store them in 16 and 24."""
+    stored = -(-width // 8)
+    form = struct.pack("<HHIIHH", tag, 1, RATE, RATE * stored, stored, width)
+    if used is not None:
+        form += struct.pack("<HHI", 22, used, 4) + bytes.fromhex("0100000000001000800000aa00389b71")
+    body = b"WAVE" + struct.pack("<4sI", b"fmt ", len(form)) + form
+    body += struct.pack("<4sI", b"data", 3000 * stored) + bytes(3000 * stored)
+    sample = SoundfileDecoder().decode(struct.pack("<4sI", b"RIFF", len(body)) + body)
+    assert sample.bit_depth == bits
+
+
+def test_a_wav_of_chunks_without_end_is_refused() -> None:
+    whole = wav(bytes(96_000))
+    at = whole.index(b"data")
+    few, many = (
+        whole[:at] + struct.pack("<4sI", b"junk", 0) * chunks + whole[at:] for chunks in (9, 5000)
+    )
+    assert SoundfileDecoder().decode(few).seconds == 1
+    assert refused(many).code is FindingCode.DAMAGED
+
+
 def test_channels_stay_apart() -> None:
     left, right = voice(2), voice(2, hertz=200.0)
     sample = SoundfileDecoder().decode(encoded(np.stack((left, right), axis=1), subtype="FLOAT"))
@@ -79,6 +106,8 @@ def test_reads_a_file_object_and_leaves_it_open(tmp_path: Path) -> None:
         (b"PK\x03\x04" + bytes(100), FindingCode.NOT_AUDIO),
         (b"\x1a\x45\xdf\xa3" + bytes(100), FindingCode.UNSUPPORTED_CONTAINER),
         (b"\0\0\0\x20ftypM4A " + bytes(100), FindingCode.UNSUPPORTED_CONTAINER),
+        (encoded(voice(3), container="RF64"), FindingCode.UNSUPPORTED_CONTAINER),
+        (encoded(voice(3), container="W64"), FindingCode.UNSUPPORTED_CONTAINER),
         (b"RIFF", FindingCode.NOT_AUDIO),
         (b"RIFF\0\0\0\0WAVE", FindingCode.DAMAGED),
         (b"fLaC" + bytes(50), FindingCode.DAMAGED),

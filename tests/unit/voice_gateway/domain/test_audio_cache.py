@@ -17,6 +17,7 @@ from voice_gateway.domain.chain import Quality
 from voice_gateway.domain.personality import AdvancedSettings
 from voice_gateway.domain.samples.sample import PreparedWindow, SampleRefusal
 from voice_gateway.domain.speech import Journal, ProviderCapabilities, SpeechRequest
+from voice_gateway.domain.voice_match import SpeakerTraits
 from voice_gateway.domain.voices import Gender
 
 CAN = ProviderCapabilities(languages=frozenset({"en"}))
@@ -46,7 +47,7 @@ OTHER_VALUES: dict[str, Any] = {
     "chain": ("piper",),
     "quality": Quality.FAST,
     "voices": {"piper": "budtender", "google": "en-US-B"},
-    "gender": Gender.FEMALE,
+    "wanted": SpeakerTraits(gender=Gender.FEMALE),
     "speed": 1.0000001,
     "pitch": -0.5,
     "advanced": AdvancedSettings(alpha=0.31),

@@ -3,19 +3,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voice_gateway.domain.personality import VoiceConfig
 from voice_gateway.domain.voice_match import (
     SpeakerTraits,
-    chosen,
-    median_pitch,
-    ranked,
-    score_of,
+    VoiceMatch,
+    basis_of,
+    likeness,
+    match_of,
+    most_like,
+    traits_of,
 )
-from voice_gateway.domain.voices import Gender, Voice
+from voice_gateway.domain.voices import Gender, Voice, choose
 
 if TYPE_CHECKING:
     import random
@@ -33,8 +35,9 @@ MARCEL = SpeakerTraits(language="en-us", gender=Gender.MALE, age="adult", pitch_
 
 
 def best(wanted: SpeakerTraits, *voices: Voice) -> str:
-    [(first, *_)] = ranked(wanted, voices).values()
-    return first.voice
+    found = most_like(wanted, voices, wanted.language)
+    assert found is not None
+    return found.name
 
 
 def test_each_trait_decides_when_all_else_is_equal() -> None:
@@ -53,51 +56,62 @@ def test_gender_weighs_more_than_accent() -> None:
     assert best(MARCEL, woman, replace(BASE, name="b", languages=("en-AU",))) == "b"
 
 
-def test_what_was_measured_tells_voices_apart_that_a_catalogue_does_not() -> None:
-    voices = [replace(BASE, name=name) for name in ("low", "like", "high", "slow")]
-    wanted = MARCEL.model_copy(update={"characters_per_second": 15.0})
-    measured = {
-        ("azure", "low"): SpeakerTraits(pitch_hz=80, characters_per_second=15),
-        ("azure", "like"): SpeakerTraits(pitch_hz=112, characters_per_second=15),
-        ("azure", "high"): SpeakerTraits(pitch_hz=160, characters_per_second=15),
-        ("azure", "slow"): SpeakerTraits(pitch_hz=112, characters_per_second=11),
-    }
-    found = [match.voice for match in ranked(wanted, voices, measured)["azure"]]
-    assert found == ["like", "slow", "low", "high"]
+def test_a_measured_pitch_finds_the_gender_that_nobody_declared() -> None:
+    woman = replace(BASE, name="b", gender=Gender.FEMALE)
+    assert best(SpeakerTraits(pitch_hz=210), BASE, woman) == "b"
+    assert best(SpeakerTraits(pitch_hz=105), woman, BASE) == "a"
 
 
-def test_the_same_speaker_is_a_whole_likeness_and_the_parts_say_why() -> None:
-    measured = {("azure", "a"): SpeakerTraits(pitch_hz=110)}
-    [match] = ranked(MARCEL, [replace(BASE, age="adult")], measured)["azure"]
+def test_among_equals_the_class_and_what_a_voice_can_follow_decide() -> None:
+    plain = replace(BASE, name="b", voice_class="plain", controls=frozenset({"pitch"}))
+    assert most_like(MARCEL, [plain, BASE], "en", classes=("neural", "plain")) == BASE
+    assert most_like(MARCEL, [plain, BASE], "en", classes=("plain",)) == plain
+    stiff = replace(BASE, controls=frozenset())
+    assert most_like(MARCEL, [stiff, plain], "en", controls=frozenset({"pitch"})) == plain
+
+
+def test_the_whole_likeness_and_the_parts_say_why() -> None:
+    match = match_of(MARCEL.model_copy(update={"pitch_hz": 115}), replace(BASE, age="adult"))
     assert match.score == 1
     assert match.parts == {"age": 1, "gender": 1, "language": 1, "pitch": 1}
-    [match] = ranked(MARCEL, [replace(BASE, gender=Gender.FEMALE, age="child")])["azure"]
+    match = match_of(MARCEL, replace(BASE, gender=Gender.FEMALE, age="child"))
     assert match.parts["gender"] == 0
     assert match.score < 0.4
 
 
-def test_what_nobody_knows_is_not_compared() -> None:
-    nameless = SpeakerTraits(language="en-us")
-    [match] = ranked(nameless, [replace(BASE, gender=None)])["azure"]
-    assert match.parts == {"language": 1}
-    assert match.score == 1
+def test_what_nobody_knows_is_not_compared_and_the_language_alone_is_no_likeness() -> None:
+    nameless = replace(BASE, gender=None)
+    assert match_of(SpeakerTraits(language="en-us"), nameless).parts == {"language": 1}
+    assert likeness(SpeakerTraits(), "en-us", BASE) is None
+    assert likeness(MARCEL, "en-us", nameless) is None
+    assert likeness(MARCEL, "en-us", None) is None
+    assert likeness(None, "en-us", BASE) is None
+    assert likeness(MARCEL, "en-us", BASE) == match_of(MARCEL, BASE).score
 
 
-def test_only_voices_of_the_language_and_every_provider_that_has_one() -> None:
-    voices = [
-        BASE,
-        replace(BASE, provider="google", name="g", languages=("fr-FR", "en-GB")),
-        replace(BASE, provider="watson", name="w", languages=("de-DE",)),
-    ]
-    assert set(ranked(MARCEL, voices)) == {"azure", "google"}
-    assert ranked(SpeakerTraits(language="ja"), voices) == {}
+def test_only_voices_of_the_language_that_is_spoken() -> None:
+    german = replace(BASE, name="w", languages=("de-DE",), gender=Gender.FEMALE)
+    assert most_like(MARCEL, [BASE, german], "de") == german
+    assert most_like(MARCEL, [BASE, german], "ja") is None
 
 
-def test_a_pin_overrides_what_was_computed() -> None:
-    ranking = ranked(MARCEL, [BASE, replace(BASE, provider="google", name="g")])
-    assert chosen(ranking, {"google": "mine"}) == {"azure": "a", "google": "mine"}
-    assert score_of(ranking, "azure", "A") == ranking["azure"][0].score
-    assert score_of(ranking, "google", "mine") is None
+class TestTraits:
+    def test_are_the_owner_s_words_where_nothing_may_be_measured(self) -> None:
+        config = VoiceConfig(language="en-GB", gender=Gender.FEMALE)
+        assert traits_of(config, None) == SpeakerTraits(language="en-gb", gender=Gender.FEMALE)
+        assert not traits_of(VoiceConfig(), None).known
+
+    @pytest.mark.parametrize(
+        "changed",
+        [{"gender": Gender.MALE}, {"language": "fr"}, {"speed": 1.5}, {"quality": "fast"}],
+    )
+    def test_matches_hold_until_something_changes(self, changed: dict[str, object]) -> None:
+        config = VoiceConfig(gender=Gender.FEMALE)
+        pinned = config.model_copy(update={"voices": {"google": "mine"}})
+        assert basis_of(pinned, None) == basis_of(config, None)
+        assert basis_of(VoiceConfig(**{**config.model_dump(), **changed}), None) != basis_of(
+            config, None
+        )
 
 
 GENDERS = st.sampled_from([*Gender, None])
@@ -106,36 +120,31 @@ VOICES = st.lists(
         replace,
         st.just(BASE),
         name=st.text("abc", min_size=1, max_size=4),
-        provider=st.sampled_from(["azure", "google"]),
         gender=GENDERS,
         age=st.sampled_from([None, "child", "Senior", "young adult", "unheard-of"]),
         languages=st.sampled_from([("en-US",), ("en-GB", "fr-FR"), ("en",), ("de-DE",)]),
     ),
-    unique_by=lambda voice: (voice.provider, voice.name),
+    unique_by=lambda voice: voice.name,
 )
 
 
 @given(VOICES, GENDERS, st.floats(40, 900), st.randoms(use_true_random=False))
-def test_scores_are_likenesses_and_the_order_of_catalogues_changes_nothing(
+def test_the_most_like_is_the_same_in_any_order(
     voices: list[Voice], gender: Gender | None, pitch: float, shuffle: random.Random
 ) -> None:
     wanted = SpeakerTraits(language="en-gb", gender=gender, pitch_hz=pitch, age="adult")
-    ranking = ranked(wanted, voices)
-    for matches in ranking.values():
-        scores = [match.score for match in matches]
-        assert scores == sorted(scores, reverse=True)
-        assert all(0 <= part <= 1 for match in matches for part in match.parts.values())
-        assert all(0 <= score <= 1 for score in scores)
+    found = most_like(wanted, voices, "en-gb")
+    scores: list[VoiceMatch] = [match_of(wanted, v) for v in voices if v.languages != ("de-DE",)]
+    assert all(0 <= each <= 1 for match in scores for each in (match.score, *match.parts.values()))
+    if found is None:
+        assert not scores
+    else:
+        assert match_of(wanted, found).score == max(match.score for match in scores)
     shuffled = list(voices)
     shuffle.shuffle(shuffled)
-    assert ranked(wanted, shuffled) == ranking
+    assert most_like(wanted, shuffled, "en-gb") == found
 
 
-def test_the_median_pitch_is_that_of_the_voiced_frames() -> None:
-    assert median_pitch(np.array([0, 100, 0, 120, 110.0])) == 110
-    assert median_pitch(np.zeros(4)) is None
-
-
-def test_nonsense_is_refused() -> None:
-    with pytest.raises(ValueError, match="pitch_hz"):
-        SpeakerTraits(pitch_hz=0)
+@given(VOICES)
+def test_who_wants_nobody_in_particular_gets_the_usual_voice(voices: list[Voice]) -> None:
+    assert most_like(SpeakerTraits(language="en-gb"), voices, "en-gb") == choose(voices, "en-gb")

@@ -132,6 +132,16 @@ async def kept(house: House, *sentences: str) -> None:
     house.piper.asked.clear()
 
 
+async def test_the_words_and_the_likeness_are_kept_with_the_sentence(house: House) -> None:
+    house.piper.match = 0.75
+    house.piper.words = True
+    first, second = await house.heard(asked()), await house.heard(asked())
+    for sentence in range(len(TEXT)):
+        told = [w for c in first if c.sentence == sentence for w in c.words]
+        assert [w for c in second if c.sentence == sentence for w in c.words] == told != []
+    assert {chunk.match for chunk in second} == {0.75}
+
+
 async def test_what_was_spoken_is_not_spoken_again(house: House) -> None:
     first = await house.heard(asked())
     again = asked()

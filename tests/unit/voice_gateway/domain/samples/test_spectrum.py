@@ -24,6 +24,17 @@ def test_noise_that_came_later_does_not_hide_it() -> None:
     assert bandwidth(call) == pytest.approx(4000, abs=400)
 
 
+@pytest.mark.parametrize("rate", [24_000, 44_100, 48_000])
+@pytest.mark.parametrize("hertz", [100.0, 180.0])
+@pytest.mark.parametrize("drawn", ["lines", "steps"])
+def test_a_call_is_found_below_the_images_of_itself(rate: int, hertz: float, drawn: str) -> None:
+    call = voice(8, 8000, hertz=hertz)
+    at = np.arange(8 * rate) * 8000 / rate
+    wide = np.interp(at, np.arange(call.size), call) if drawn == "lines" else call[at.astype(int)]
+    audio = wide.astype(np.float32) + white(8, 1e-4, rate)
+    assert bandwidth(audio, rate) == 4000
+
+
 def test_a_wide_voice_is_wide() -> None:
     assert bandwidth(voice(8)) > 20_000
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from voice_serving.engines.xtts_v2.network.sampling import FIRST_SEEN, Tastes, choose, likelihoods
-from voice_serving.engines.xtts_v2.network.transformer import reach_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +18,10 @@ if TYPE_CHECKING:
 
 _BUCKETS: Final = (1, 2, 4, 8, 16, 24, 32, 48, 64)
 """Batch sizes that a graph is captured for: a step computes for the next larger one."""
+_REACH_STEP: Final = 64
+"""Attention looks at a multiple of so many positions, so that few shapes occur."""
+_GRAPH_REACH_STEP: Final = 256
+"""The same where each shape is a graph."""
 
 
 class Batch:
@@ -92,26 +95,39 @@ class Batch:
         """
         n = len(noise)
         self._noise[:n] = torch.stack(list(noise))
-        reach = reach_of(max(self._reached[:n]))
-        self._advance(n, reach)
+        self._advance(n, self._reach(max(self._reached[:n]) + 1))
         for slot in range(n):
             self._reached[slot] += 1
         return self._chosen[:n].tolist(), self._latents[:n].clone()
 
+    def prepare(self) -> None:
+        """Captures every graph; to be called before anybody speaks. Nothing to do on a CPU."""
+        if self._graphs is None:
+            return
+        longest = self._gpt.transformer.length
+        reaches = {self._reach(length) for length in range(1, longest + 1)}
+        for n in {self._bucket(n) for n in range(1, self.slots + 1)}:
+            for reach in reaches:
+                self._graphs[n, reach] = self._capture(n, reach)
+
     def _advance(self, n: int, reach: int) -> None:
         if self._graphs is None:
             self._compute(n, reach)
-            return
-        bucket = next((size for size in _BUCKETS if size >= n), self.slots)
-        key = (min(bucket, self.slots), reach)
-        if key not in self._graphs:
-            self._graphs[key] = self._capture(*key)
-        self._graphs[key]()
+        else:
+            self._graphs[self._bucket(n), reach]()
+
+    def _reach(self, length: int) -> int:
+        step = _REACH_STEP if self._graphs is None else _GRAPH_REACH_STEP
+        return min(-(-length // step) * step, self._gpt.transformer.length)
+
+    def _bucket(self, n: int) -> int:
+        return min(next((size for size in _BUCKETS if size >= n), self.slots), self.slots)
 
     def _compute(self, n: int, reach: int) -> None:
         embedded = self._gpt.embed(self._chosen[:n], self._numbers[:n])
         self._latents[:n] = self._gpt.transformer.step(self._lengths[:n], embedded, reach)
-        self._lengths[:n] += 1
+        # A graph also counts in places where nobody is, and must not count out of the tables.
+        self._lengths[:n].add_(1).clamp_(max=self._gpt.transformer.length - 1)
         self._choose(slice(0, n))
 
     def _choose(self, rows: slice) -> None:
@@ -122,7 +138,7 @@ class Batch:
         chosen = choose(probabilities, self._noise[rows])
         self._chosen[rows] = chosen
         self._seen[rows] = self._seen[rows].scatter(1, chosen[:, None], True)
-        self._numbers[rows] += 1
+        self._numbers[rows] = (self._numbers[rows] + 1).clamp(max=self._shape.audio_positions - 1)
 
     def _capture(self, n: int, reach: int) -> Callable[[], None]:
         # Warming up and capturing both compute; what they change is put back.

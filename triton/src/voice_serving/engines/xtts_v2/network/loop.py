@@ -64,7 +64,9 @@ class Loop:
         self._thread = threading.Thread(target=self._run, name="xtts-loop", daemon=True)
 
     def start(self) -> None:
-        """Begins to turn."""
+        """Begins to turn, once all graphs are there."""
+        with torch.inference_mode():
+            self._batch.prepare()
         self._thread.start()
 
     def submit(self, sentence: Sentence) -> None:

@@ -9,16 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voice_serving.engines.xtts_v2.network.linear import linear_maker
+from voice_serving.engines.xtts_v2.network.linear import dtype_of, linear_maker
+from voice_serving.engines.xtts_v2.settings import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from voice_serving.engines.xtts_v2.settings import Precision
     from voice_serving.engines.xtts_v2.shape import XttsShape
 
-LENGTH_STEP: Final = 64
-"""Attention looks at a multiple of so many positions, so that few shapes occur."""
 _NEVER: Final = float("-inf")
 
 
@@ -80,10 +78,14 @@ class Transformer(nn.Module):
         self.last = _norm(weights, "gpt.gpt.ln_f")
         self.final = _norm(weights, "gpt.final_norm")
         self._scale = 1 / math.sqrt(shape.width // shape.heads)
-        self.length = math.ceil(length / LENGTH_STEP) * LENGTH_STEP
+        self.length = length
         device = weights["gpt.final_norm.weight"].device
         room = (shape.layers, 2, slots, shape.heads, self.length, shape.width // shape.heads)
-        self.register_buffer("cache", torch.zeros(room, device=device), persistent=False)
+        # A CPU multiplies few half numbers slowly; a GPU reads them in half the time.
+        halves = device.type == "cuda" and precision is not Precision.INT8
+        dtype = dtype_of(precision) if halves else torch.float32
+        cache = torch.zeros(room, dtype=dtype, device=device)
+        self.register_buffer("cache", cache, persistent=False)
         self.register_buffer("places", torch.arange(self.length, device=device), persistent=False)
         self.cache: Tensor
         self.places: Tensor
@@ -110,9 +112,9 @@ class Transformer(nn.Module):
             keys[:, start:end] = k[0]
             values[:, start:end] = v[0]
             attended = F.scaled_dot_product_attention(
-                q, keys[None, :, :end], values[None, :, :end], attn_mask=allowed
+                q.to(keys.dtype), keys[None, :, :end], values[None, :, :end], attn_mask=allowed
             )
-            x = layer.finish(x, attended)
+            x = layer.finish(x, attended.float())
         return self._latents(x)[0]
 
     def step(self, lengths: Tensor, x: Tensor, reach: int) -> Tensor:
@@ -121,7 +123,7 @@ class Transformer(nn.Module):
         Args:
             lengths: How many positions each has already, [n].
             x: Embeddings, [n, width].
-            reach: More than the longest has; attention looks so far. A multiple of `LENGTH_STEP`.
+            reach: More than the longest has; attention looks so far.
 
         Returns:
             Latents, [n, width].
@@ -137,11 +139,12 @@ class Transformer(nn.Module):
             assert isinstance(layer, Layer)
             q, k, v = layer.queries(x)
             keys, values = self.cache[number, :, :n]
-            keys[rows, :, lengths] = k[:, :, 0]
-            values[rows, :, lengths] = v[:, :, 0]
-            scores = torch.matmul(q * self._scale, keys[:, :, :reach].transpose(2, 3)) + mask
-            attended = torch.matmul(torch.softmax(scores, dim=-1), values[:, :, :reach])
-            x = layer.finish(x, attended)
+            keys[rows, :, lengths] = k[:, :, 0].to(keys.dtype)
+            values[rows, :, lengths] = v[:, :, 0].to(values.dtype)
+            asked = (q * self._scale).to(keys.dtype)
+            scores = torch.matmul(asked, keys[:, :, :reach].transpose(2, 3)).float() + mask
+            weights = torch.softmax(scores, dim=-1).to(values.dtype)
+            x = layer.finish(x, torch.matmul(weights, values[:, :, :reach]).float())
         return self._latents(x)[:, 0]
 
     def move(self, source: int, target: int, length: int) -> None:
@@ -159,11 +162,6 @@ class Transformer(nn.Module):
     def _latents(self, x: Tensor) -> Tensor:
         latents: Tensor = self.final(self.last(x))
         return latents
-
-
-def reach_of(longest: int) -> int:
-    """How far attention has to look for a sentence of so many positions, and one more."""
-    return math.ceil((longest + 1) / LENGTH_STEP) * LENGTH_STEP
 
 
 def _norm(weights: Mapping[str, Tensor], name: str) -> nn.LayerNorm:
