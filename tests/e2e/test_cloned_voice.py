@@ -59,6 +59,11 @@ def speak(client: httpx.Client, personality: str, quality: str, text: str) -> di
     return receipt
 
 
+def served(receipt: dict[str, Any]) -> list[tuple[str, str, int]]:
+    """Who spoke, in which voice, how many sentences."""
+    return [(turn["provider"], turn["voice"], turn["sentences"]) for turn in receipt["served"]]
+
+
 def wait_for(client: httpx.Client, path: str, **wanted: Any) -> None:
     """Asks until an answer has these fields."""
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -103,7 +108,7 @@ def test_from_a_recording_to_the_cloned_voice_and_back(
     # Nobody has agreed yet: somebody else's voice is heard, and nothing is made of the recording.
     refused = speak(client, name, quality, "Who is this?")
     assert (refused["sample_refused"], refused["substituted"]) == ("consent_missing", True)
-    assert "clone" not in {turn["voice"] for turn in refused["served"]}
+    assert "clone" not in {voice for _, voice, _ in served(refused)}
     assert (conditioning(cloning_stack, model), kept(cloning_stack, model)) == ((0, 0), [])
 
     agreed = client.post(
@@ -113,7 +118,7 @@ def test_from_a_recording_to_the_cloned_voice_and_back(
     assert agreed.status_code == 201, agreed.text
     cloned = speak(client, name, quality, "Hello there. This is my own voice.")
     assert cloned["asked"]["provider"] == model
-    assert cloned["served"] == [{"provider": model, "voice": "clone", "sentences": 2}]
+    assert served(cloned) == [(model, "clone", 2)]
     assert (cloned["sample_refused"], cloned["substituted"]) == (None, False)
     hits, misses = conditioning(cloning_stack, model)
     assert misses > 0
@@ -121,13 +126,13 @@ def test_from_a_recording_to_the_cloned_voice_and_back(
 
     # Another text needs no second look at the recording.
     again = speak(client, name, quality, "And this is what I say next.")
-    assert again["served"] == [{"provider": model, "voice": "clone", "sentences": 1}]
+    assert served(again) == [(model, "clone", 1)]
     assert (again["substituted"], again["cache_hits"]) == (False, 0)
     assert conditioning(cloning_stack, model) == (hits + 1, misses)
 
     assert client.delete(f"{here}/voice/consent").status_code == 200
     parted = speak(client, name, quality, "Is that still me?")
-    assert "clone" not in {turn["voice"] for turn in parted["served"]}
+    assert "clone" not in {voice for _, voice, _ in served(parted)}
     wait_for(client, sample, state="purged")
     assert kept(cloning_stack, model) == []
 
