@@ -6,8 +6,10 @@ real one, told by the template's parameters to trust this issuer.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import tempfile
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,16 +74,13 @@ def _key(path: Path = layout.ISSUER_KEY) -> ec.EllipticCurvePrivateKey:
             serialization.NoEncryption(),
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.touch(mode=0o600)
-        draft.write_bytes(made)
-        # Whoever comes second takes the key of the first.
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+        # A draft of its own for each thread too, readable by this user alone from the start.
+        with tempfile.NamedTemporaryFile(dir=path.parent) as draft:
+            draft.write(made)
+            draft.flush()
+            # Whoever comes second takes the key of the first.
+            with contextlib.suppress(FileExistsError):
+                os.link(draft.name, path)
     key = serialization.load_pem_private_key(path.read_bytes(), None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise SystemExit(f"{path} holds another kind of key; remove it.")
