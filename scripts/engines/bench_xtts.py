@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from upstream_coqui import load_xtts
+from voice_serving.apart import apart
 from voice_serving.engines.xtts_v2.network.checkpoint import VOCODER, read_checkpoint
 from voice_serving.engines.xtts_v2.network.gpt import Gpt
 from voice_serving.engines.xtts_v2.network.linear import dtype_of
@@ -24,6 +27,7 @@ from voice_serving.metrics import ServingMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Executor
     from pathlib import Path
 
     import numpy as np
@@ -55,13 +59,25 @@ class Run:
 def measure(folder: Path, rounds: int) -> str:
     """Measures it all over one checkpoint; returns Markdown.
 
-    Both speak in turn, so that who else uses the machine slows both.
+    Both speak in turn, so that who else uses the machine slows both, and each in a process of its
+    own: two teams of OpenMP in one process would slow both of them (see `voice_serving.apart`).
     """
-    checkpoint = read_checkpoint(folder)
+    context = get_context("spawn")
+    with ProcessPoolExecutor(1, context, _load_theirs, (folder,)) as theirs:
+        return apart(lambda: _measure(folder, rounds, theirs))
+
+
+def _measure(folder: Path, rounds: int, process: Executor) -> str:
+    checkpoint = apart(lambda: read_checkpoint(folder))
     voice = Voice(torch.randn(32, checkpoint.shape.width), _direction(checkpoint))
-    upstream = load_xtts(folder)
-    texts = {words: list(upstream.tokenizer.encode(_text(words), lang="en")) for words in TOKENS}
-    exact = _tokens_of(upstream, texts[20], voice)
+
+    def upstream(words: int, *, streamed: bool) -> Run:
+        return process.submit(_theirs, words, voice, streamed=streamed).result()
+
+    texts: dict[int, list[int]] = {
+        words: process.submit(_encode, words).result() for words in TOKENS
+    }
+    exact: list[int] = process.submit(_tokens_of, texts[20], voice).result()
     rows = [
         "| | words | coqui-tts | here | real-time factor | gain |",
         "|---|---|---|---|---|---|",
@@ -72,7 +88,7 @@ def measure(folder: Path, rounds: int) -> str:
         seconds = 0.0
         for words, text in texts.items():
             pairs = [
-                (_theirs(upstream, words, voice, streamed=False), _ours(loop, text, words, voice))
+                (upstream(words, streamed=False), _ours(loop, text, words, voice))
                 for _ in range(rounds)
             ]
             theirs, ours = (min(r.total for r in runs) for runs in zip(*pairs, strict=True))
@@ -86,8 +102,7 @@ def measure(folder: Path, rounds: int) -> str:
 
     def first(loop: Loop, precision: Precision) -> None:
         pairs = [
-            (_theirs(upstream, 10, voice, streamed=True), _ours(loop, texts[10], 10, voice))
-            for _ in range(rounds)
+            (upstream(10, streamed=True), _ours(loop, texts[10], 10, voice)) for _ in range(rounds)
         ]
         theirs, ours = (min(r.first for r in runs) for runs in zip(*pairs, strict=True))
         rows.append(
@@ -124,7 +139,20 @@ def _direction(checkpoint: Checkpoint) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.randn(checkpoint.shape.speaker_width), dim=0)
 
 
-def _theirs(upstream: Any, words: int, voice: Voice, *, streamed: bool) -> Run:
+_UPSTREAM: Final[dict[str, Any]] = {}
+"""What the other process has loaded."""
+
+
+def _load_theirs(folder: Path) -> None:
+    _UPSTREAM["xtts"] = load_xtts(folder)
+
+
+def _encode(words: int) -> list[int]:
+    return list(_UPSTREAM["xtts"].tokenizer.encode(_text(words), lang="en"))
+
+
+def _theirs(words: int, voice: Voice, *, streamed: bool) -> Run:
+    upstream = _UPSTREAM["xtts"]
     count = TOKENS[words]
     settings: dict[str, Any] = {
         "temperature": _TASTE.temperature,
@@ -153,10 +181,10 @@ def _theirs(upstream: Any, words: int, voice: Voice, *, streamed: bool) -> Run:
         return Run(time.perf_counter() - started, first, samples / 24000)
 
 
-def _tokens_of(upstream: Any, text: list[int], voice: Voice) -> list[int]:
+def _tokens_of(text: list[int], voice: Voice) -> list[int]:
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        codes = upstream.gpt.generate(
+        codes = _UPSTREAM["xtts"].gpt.generate(
             voice.latents[None],
             torch.tensor([text]),
             do_sample=False,
@@ -170,9 +198,13 @@ def _tokens_of(upstream: Any, text: list[int], voice: Voice) -> list[int]:
 @contextmanager
 def speaking(checkpoint: Checkpoint, precision: Precision, chunking: Chunking) -> Iterator[Loop]:
     """A loop that turns for a block."""
-    gpt = Gpt(checkpoint.weights, checkpoint.shape, precision, CALLERS, voice_length=32)
-    vocoder = Precision.FP32 if precision is Precision.FP32 else Precision.BF16
-    speaker = Vocoder(checkpoint.under(VOCODER), checkpoint.shape, dtype_of(vocoder))
+
+    def build() -> tuple[Gpt, Vocoder]:
+        gpt = Gpt(checkpoint.weights, checkpoint.shape, precision, CALLERS, voice_length=32)
+        vocoder = Precision.FP32 if precision is Precision.FP32 else Precision.BF16
+        return gpt, Vocoder(checkpoint.under(VOCODER), checkpoint.shape, dtype_of(vocoder))
+
+    gpt, speaker = apart(build)
     metrics = ServingMetrics(None, "bench")
     loop = Loop(gpt, speaker, checkpoint.shape, CALLERS, chunking, metrics)
     loop.start()

@@ -114,7 +114,7 @@ def _reduced(
             f"- {precision}: latents at {noise:.1f} dB SNR over the same tokens,"
             f" {100 * float(same.float().mean()):.1f} % of the likeliest tokens the same"
         )
-    frames = torch.cat([latents for latents, _ in exact])[:200].t()[None].repeat_interleave(4, 2)
+    frames = torch.cat([latents for latents, _ in exact])[None, :200].repeat_interleave(4, 1)
     weights, voice = checkpoint.under(VOCODER), spoken[0][1].vector[None]
     whole, half = (
         Vocoder(weights, checkpoint.shape, dtype)(frames, voice)

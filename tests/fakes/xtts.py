@@ -36,7 +36,7 @@ class MuteVocoder(Vocoder):
     """Makes silence of every window: the real one has no small size, and takes most of the time."""
 
     def forward(self, frames: Tensor, voices: Tensor) -> Tensor:
-        return torch.zeros(len(frames), frames.shape[2] * self.hop)
+        return torch.zeros(len(frames), frames.shape[1] * self.hop)
 
 
 class Speaker:

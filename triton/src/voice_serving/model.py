@@ -8,12 +8,14 @@ import os
 import threading
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
 from voice_serving.admission import Job, JobQueue
+from voice_serving.apart import apart
 from voice_serving.backend import BackendLog, import_backend
 from voice_serving.engine import ForgetInput
 from voice_serving.errors import (
@@ -74,7 +76,7 @@ class SpeechModel:
         started = time.monotonic()
         self._engine = self.engine_class()
         folder = Path(args["model_repository"]) / args["model_version"]
-        self._engine.load(parameters, folder, self._metrics)
+        apart(partial(self._engine.load, parameters, folder, self._metrics))
         self._engine.warm_up()
 
         workers = self._engine.concurrency

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
+from voice_serving.engines.network.rows import Convolution, Rise
 from voice_serving.engines.styletts2.network.layers import (
-    Convolution,
-    Rise,
     StyledBlock,
     StyledNorm,
     only_real,

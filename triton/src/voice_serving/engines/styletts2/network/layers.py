@@ -1,8 +1,6 @@
 """Layers on rows: every sequence here is `[batch, time, channels]`, contiguous.
 
-Rows are what oneDNN's fast convolution kernels and cuDNN's tensor-core ones read without
-reordering; on a CPU that alone makes a convolution two to five times faster than the usual
-`[batch, channels, time]`, and a norm over time a plain sum of rows.
+On rows (see `engines.network.rows`) a norm over time is a plain sum as well.
 
 Sequences of unequal length share a batch by being padded, and a `Valid` says what is real. Every
 layer that looks sideways (a norm over time, a convolution, the backward half of an LSTM) sees zeros
@@ -16,6 +14,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from voice_serving.engines.network.rows import Convolution, as_image, as_rows
 
 _EPSILON = 1e-5
 _GROUPS = 20
@@ -48,72 +48,6 @@ def only_real(rows: Tensor, valid: Valid | None) -> Tensor:
     return rows if valid is None else rows.masked_fill(~valid.mask, 0.0)
 
 
-class Convolution(nn.Module):
-    """A convolution over time, `[B, T, in] → [B, T', out]`."""
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: int = 1,
-        *,
-        stride: int = 1,
-        dilation: int = 1,
-        padding: int | None = None,
-        bias: bool = True,
-    ) -> None:
-        super().__init__()
-        self.stride, self.dilation = stride, dilation
-        self.padding = dilation * (kernel - 1) // 2 if padding is None else padding
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, 1, kernel))
-        self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Convolves; what lies beyond both ends counts as zero."""
-        image = F.conv2d(
-            _image(rows),
-            self.weight,
-            self.bias,
-            (1, self.stride),
-            (0, self.padding),
-            (1, self.dilation),
-        )
-        return _rows(image)
-
-
-class Rise(nn.Module):
-    """A transposed convolution that turns every step into `factor`, `[B, T, in] → [B, fT, out]`."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, factor: int) -> None:
-        super().__init__()
-        self.factor = factor
-        self.weight = nn.Parameter(torch.empty(inputs, outputs, 1, kernel))
-        self.bias = nn.Parameter(torch.empty(outputs))
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Stretches by the factor."""
-        odd = self.factor % 2
-        image = F.conv_transpose2d(
-            _image(rows),
-            self.weight,
-            self.bias,
-            stride=(1, self.factor),
-            padding=(0, self.factor // 2 + odd),
-            output_padding=(0, odd),
-        )
-        return _rows(image)
-
-
-def _image(rows: Tensor) -> Tensor:
-    # [B, T, C] seen as an image [B, C, 1, T] in channels-last order; no copy.
-    return rows.transpose(1, 2).unsqueeze(2)
-
-
-def _rows(image: Tensor) -> Tensor:
-    # No copy either, except where a single channel leaves the order open.
-    return image.squeeze(2).transpose(1, 2).contiguous()
-
-
 class StyledNorm(nn.Module):
     """Normalises each channel over time, then scales and shifts it as the style says.
 
@@ -139,9 +73,9 @@ class StyledNorm(nn.Module):
         scale, shift = self.affine(style).chunk(2, dim=-1)
         if valid is None and rows.shape[0] == 1:
             if rows.dtype == torch.bfloat16 or rows.device.type != "cpu":
-                return _rows(
+                return as_rows(
                     F.batch_norm(
-                        _image(rows), None, None, scale[0], shift[0], training=True, eps=_EPSILON
+                        as_image(rows), None, None, scale[0], shift[0], training=True, eps=_EPSILON
                     )
                 )
             if rows.shape[1] % _GROUPS == 0:
@@ -162,13 +96,13 @@ def _normalised_in_groups(rows: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     and the parts' statistics are put together.
     """
     channels = rows.shape[2]
-    apart = _image(rows.view(1, -1, _GROUPS * channels))
+    apart = as_image(rows.view(1, -1, _GROUPS * channels))
     means, variances = (
         each.view(_GROUPS, channels) for each in torch.batch_norm_update_stats(apart, None, None, 0)
     )
     mean = means.mean(0)
     variance = variances.mean(0) + (means - mean).square().mean(0)
-    return _rows(F.batch_norm(_image(rows), mean, variance, scale, shift, eps=_EPSILON))
+    return as_rows(F.batch_norm(as_image(rows), mean, variance, scale, shift, eps=_EPSILON))
 
 
 def snake(turned: Tensor) -> Tensor:

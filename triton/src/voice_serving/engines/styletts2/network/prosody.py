@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from voice_serving.engines.network.rows import Convolution
 from voice_serving.engines.styletts2.network.layers import (
     SLOPE,
     BothWays,
-    Convolution,
     StyledBlock,
     StyledLayerNorm,
     only_real,

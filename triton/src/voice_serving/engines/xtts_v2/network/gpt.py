@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from voice_serving.engines.xtts_v2.network.transformer import Transformer
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from voice_serving.engines.xtts_v2.shape import XttsShape
 
 
-class Gpt(nn.Module):
+class Gpt:
     """The transformer between its embeddings and its head."""
 
     def __init__(
@@ -28,22 +28,16 @@ class Gpt(nn.Module):
         slots: int,
         voice_length: int,
     ) -> None:
-        super().__init__()
         self._shape = shape
         # The voice, the text between its marks, the audio's own start, and what is generated.
         length = voice_length + shape.max_text + 2 + 1 + shape.max_new_tokens
         self.transformer = Transformer(weights, shape, precision, slots, length)
-        for name in ("text_embedding", "mel_embedding", "mel_head"):
-            self.register_buffer(name, weights[f"gpt.{name}.weight"].float())
-        self.register_buffer("mel_bias", weights["gpt.mel_head.bias"].float())
-        for name in ("text_pos_embedding", "mel_pos_embedding"):
-            self.register_buffer(name, weights[f"gpt.{name}.emb.weight"].float())
-        self.text_embedding: Tensor
-        self.mel_embedding: Tensor
-        self.mel_head: Tensor
-        self.mel_bias: Tensor
-        self.text_pos_embedding: Tensor
-        self.mel_pos_embedding: Tensor
+        self.text_embedding = weights["gpt.text_embedding.weight"].float()
+        self.mel_embedding = weights["gpt.mel_embedding.weight"].float()
+        self.mel_head = weights["gpt.mel_head.weight"].float()
+        self.mel_bias = weights["gpt.mel_head.bias"].float()
+        self.text_pos_embedding = weights["gpt.text_pos_embedding.emb.weight"].float()
+        self.mel_pos_embedding = weights["gpt.mel_pos_embedding.emb.weight"].float()
 
     def prompt(self, text: Sequence[int]) -> Tensor:
         """Embeddings of what stands between the voice and the audio, [text + 3, width]."""

@@ -1,11 +1,15 @@
-"""Matrices in the precision that was asked for; what goes in and comes out is float32 always."""
+"""Matrices in the precision that was asked for; what goes in and comes out is float32 always.
+
+No modules of torch: a step of the GPT calls so many that what a module does around its own work
+would be a tenth of it.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from voice_serving.engines.xtts_v2.settings import Precision
@@ -13,57 +17,70 @@ from voice_serving.engines.xtts_v2.settings import Precision
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Linear = Callable[[Tensor], Tensor]
+
 _FEW_ROWS: Final = 12
 """From here on it is cheaper to widen the weights once than to multiply bytes row by row."""
 _INT8_MOST: Final = 127.0
+_PACKED_FOR: Final = 4
+"""Rows that oneDNN orders a matrix for. Others are as fast in this order, where in that for one row
+four take half as long again."""
 
 
-class DenseLinear(nn.Module):
+class DenseLinear:
     """Weights as they are, or in a half precision."""
 
     def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(weight.to(dtype).contiguous(), requires_grad=False)
-        self.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
-        self._direct = weight.device.type == "cpu" and dtype is torch.float32
+        self._weight = weight.to(dtype).contiguous()
+        self._bias = bias.to(dtype)
+        self._dtype = dtype
+        self._packed = _packs(self._weight)
+        if self._packed:
+            self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight, _PACKED_FOR)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., in] → [..., out]."""
-        if self._direct:
-            # oneDNN itself: torch gives float32 to another library, which takes twice as long for
-            # a row and three times as long for a few.
-            out: Tensor = torch.ops.mkldnn._linear_pointwise(
-                x, self.weight, self.bias, "none", [], ""
-            )
-            return out
-        return F.linear(x.to(self.weight.dtype), self.weight, self.bias).float()
+    def __call__(self, x: Tensor) -> Tensor:
+        """[n, in] → [n, out]."""
+        x = x.to(self._dtype)
+        if not self._packed:
+            return F.linear(x, self._weight, self._bias).float()
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(
+            x, self._weight, self._bias, "none", [], ""
+        )
+        return out.float()
 
 
-class Int8Linear(nn.Module):
+def _packs(weight: Tensor) -> bool:
+    """Whether oneDNN multiplies by it, from an order of its own.
+
+    torch itself has float32 multiplied by another library, which takes twice as long for a row and
+    three times as long for a few, and hands over bf16 in an order that is slow to read.
+    """
+    if weight.device.type != "cpu" or not torch._C._has_mkldnn:
+        return False
+    return weight.dtype is torch.float32 or (
+        weight.dtype is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+
+
+class Int8Linear:
     """A byte a weight, and a factor a row; inputs are bf16. For CPUs."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        super().__init__()
         scale = weight.abs().amax(dim=1).clamp(min=1e-8) / _INT8_MOST
-        whole = torch.round(weight / scale[:, None]).to(torch.int8)
-        self.register_buffer("weight", whole.contiguous())
-        self.register_buffer("scale", scale.to(torch.bfloat16))
-        self.register_buffer("bias", bias.float())
-        self.weight: Tensor
-        self.scale: Tensor
-        self.bias: Tensor
+        self._weight = torch.round(weight / scale[:, None]).to(torch.int8).contiguous()
+        self._scale = scale.to(torch.bfloat16)
+        self._bias = bias.float()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., in] → [..., out]."""
-        rows = x.reshape(-1, x.shape[-1]).to(torch.bfloat16)
-        if rows.shape[0] <= _FEW_ROWS:
-            out = torch._weight_int8pack_mm(rows, self.weight, self.scale).float()
-        else:
-            out = F.linear(rows, self.weight.to(torch.bfloat16)).float() * self.scale
-        return (out + self.bias).reshape(*x.shape[:-1], -1)
+    def __call__(self, x: Tensor) -> Tensor:
+        """[n, in] → [n, out]."""
+        x = x.to(torch.bfloat16)
+        if x.shape[0] <= _FEW_ROWS:
+            return torch._weight_int8pack_mm(x, self._weight, self._scale).float().add_(self._bias)
+        out = F.linear(x, self._weight.to(torch.bfloat16)).float()
+        return out.mul_(self._scale).add_(self._bias)
 
 
-def linear_maker(precision: Precision) -> Callable[[Tensor, Tensor], nn.Module]:
+def linear_maker(precision: Precision) -> Callable[[Tensor, Tensor], Linear]:
     """What makes a layer of a weight [out, in] and a bias [out]."""
     if precision is Precision.INT8:
         return Int8Linear

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from voice_serving.engines.xtts_v2.network.linear import dtype_of, linear_maker
@@ -15,23 +15,23 @@ from voice_serving.engines.xtts_v2.settings import Precision
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from voice_serving.engines.xtts_v2.network.linear import Linear
     from voice_serving.engines.xtts_v2.shape import XttsShape
 
 _NEVER: Final = float("-inf")
 
 
-class Layer(nn.Module):
+class Layer:
     """One layer of GPT-2, before-norm, of a checkpoint's own weights."""
 
     def __init__(self, weights: Mapping[str, Tensor], heads: int, precision: Precision) -> None:
-        super().__init__()
         make = linear_maker(precision)
         self.heads = heads
-        self.before = _norm(weights, "ln_1")
-        self.between = _norm(weights, "ln_2")
+        self.before = _Norm(weights, "ln_1")
+        self.between = _Norm(weights, "ln_2")
 
         # GPT-2 keeps its matrices as [in, out].
-        def linear(name: str) -> nn.Module:
+        def linear(name: str) -> Linear:
             return make(weights[f"{name}.weight"].t(), weights[f"{name}.bias"])
 
         self.qkv = linear("attn.c_attn")
@@ -39,23 +39,18 @@ class Layer(nn.Module):
         self.wide = linear("mlp.c_fc")
         self.narrow = linear("mlp.c_proj")
 
-    def queries(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[n, m, width] → queries, keys and values, each [n, heads, m, width of a head]."""
-        n, m, _ = x.shape
-        qkv: Tensor = self.qkv(self.before(x))
-        q, k, v = qkv.view(n, m, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        return q, k, v
+    def queries(self, x: Tensor) -> Tensor:
+        """[n, width] → queries, keys and values, [n, 3, heads, width of a head]."""
+        return self.qkv(self.before(x)).view(x.shape[0], 3, self.heads, -1)
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Adds what was attended to, [n, heads, m, width of a head], and the feed-forward."""
-        n, m, width = x.shape
-        x = x + self.out(attended.transpose(1, 2).reshape(n, m, width))
+        """Adds what was attended to, [n, width], and the feed-forward."""
+        x = x + self.out(attended)
         hidden = F.gelu(self.wide(self.between(x)), approximate="tanh")
-        out: Tensor = x + self.narrow(hidden)
-        return out
+        return x + self.narrow(hidden)
 
 
-class Transformer(nn.Module):
+class Transformer:
     """All layers, and room for the keys and values of `slots` sentences.
 
     A sentence has a slot, its positions are filled from 0, and nothing is ever moved: positions
@@ -70,13 +65,12 @@ class Transformer(nn.Module):
         slots: int,
         length: int,
     ) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(
+        self.layers = [
             Layer(_under(weights, f"gpt.gpt.h.{number}."), shape.heads, precision)
             for number in range(shape.layers)
-        )
-        self.last = _norm(weights, "gpt.gpt.ln_f")
-        self.final = _norm(weights, "gpt.final_norm")
+        ]
+        self.last = _Norm(weights, "gpt.gpt.ln_f")
+        self.final = _Norm(weights, "gpt.final_norm")
         self._scale = 1 / math.sqrt(shape.width // shape.heads)
         self.length = length
         device = weights["gpt.final_norm.weight"].device
@@ -84,11 +78,8 @@ class Transformer(nn.Module):
         # A CPU multiplies few half numbers slowly; a GPU reads them in half the time.
         halves = device.type == "cuda" and precision is not Precision.INT8
         dtype = dtype_of(precision) if halves else torch.float32
-        cache = torch.zeros(room, dtype=dtype, device=device)
-        self.register_buffer("cache", cache, persistent=False)
-        self.register_buffer("places", torch.arange(self.length, device=device), persistent=False)
-        self.cache: Tensor
-        self.places: Tensor
+        self.cache = torch.zeros(room, dtype=dtype, device=device)
+        self.places = torch.arange(self.length, device=device)
 
     def extend(self, slot: int, start: int, x: Tensor) -> Tensor:
         """Reads several positions of one sentence at once.
@@ -104,18 +95,19 @@ class Transformer(nn.Module):
         m = x.shape[0]
         end = start + m
         allowed = self.places[:end] <= self.places[start:end, None]
-        x = x[None]
         for number, layer in enumerate(self.layers):
-            assert isinstance(layer, Layer)
-            q, k, v = layer.queries(x)
+            q, k, v = layer.queries(x).permute(1, 2, 0, 3)
             keys, values = self.cache[number, :, slot]
-            keys[:, start:end] = k[0]
-            values[:, start:end] = v[0]
+            keys[:, start:end] = k
+            values[:, start:end] = v
             attended = F.scaled_dot_product_attention(
-                q.to(keys.dtype), keys[None, :, :end], values[None, :, :end], attn_mask=allowed
+                q.to(keys.dtype)[None],
+                keys[None, :, :end],
+                values[None, :, :end],
+                attn_mask=allowed,
             )
-            x = layer.finish(x, attended.float())
-        return self._latents(x)[0]
+            x = layer.finish(x, attended[0].transpose(0, 1).reshape(m, -1).float())
+        return self._latents(x)
 
     def step(self, lengths: Tensor, x: Tensor, reach: int) -> Tensor:
         """Reads one position more of the sentences in the first slots.
@@ -134,18 +126,17 @@ class Transformer(nn.Module):
         mask = torch.zeros(n, 1, 1, reach, device=x.device).masked_fill_(
             beyond[:, None, None], _NEVER
         )
-        x = x[:, None]
         for number, layer in enumerate(self.layers):
-            assert isinstance(layer, Layer)
-            q, k, v = layer.queries(x)
-            keys, values = self.cache[number, :, :n]
-            keys[rows, :, lengths] = k[:, :, 0].to(keys.dtype)
-            values[rows, :, lengths] = v[:, :, 0].to(values.dtype)
-            asked = (q * self._scale).to(keys.dtype)
-            scores = torch.matmul(asked, keys[:, :, :reach].transpose(2, 3)).float() + mask
+            qkv = layer.queries(x)
+            cache = self.cache[number]
+            cache[:, rows, :, lengths] = qkv[:, 1:].to(cache.dtype)
+            keys, values = cache[:, :n, :, :reach]
+            asked = (qkv[:, 0, :, None] * self._scale).to(keys.dtype)
+            scores = torch.matmul(asked, keys.transpose(2, 3)).float() + mask
             weights = torch.softmax(scores, dim=-1).to(values.dtype)
-            x = layer.finish(x, torch.matmul(weights, values[:, :, :reach]).float())
-        return self._latents(x)[:, 0]
+            attended = torch.matmul(weights, values).float()
+            x = layer.finish(x, attended.reshape(n, -1))
+        return self._latents(x)
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copies a sentence's first positions to another slot."""
@@ -160,15 +151,19 @@ class Transformer(nn.Module):
         self.cache[:, :, slot, :, : positions.shape[3]] = positions
 
     def _latents(self, x: Tensor) -> Tensor:
-        latents: Tensor = self.final(self.last(x))
-        return latents
+        return self.final(self.last(x))
 
 
-def _norm(weights: Mapping[str, Tensor], name: str) -> nn.LayerNorm:
-    norm = nn.LayerNorm(weights[f"{name}.weight"].shape[0])
-    norm.weight = nn.Parameter(weights[f"{name}.weight"].float(), requires_grad=False)
-    norm.bias = nn.Parameter(weights[f"{name}.bias"].float(), requires_grad=False)
-    return norm
+class _Norm:
+    """Over each row."""
+
+    def __init__(self, weights: Mapping[str, Tensor], name: str) -> None:
+        self._weight = weights[f"{name}.weight"].float()
+        self._bias = weights[f"{name}.bias"].float()
+        self._width = self._weight.shape
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self._width, self._weight, self._bias)
 
 
 def _under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

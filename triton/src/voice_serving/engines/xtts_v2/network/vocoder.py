@@ -1,4 +1,4 @@
-"""HiFi-GAN: frames in, samples out, a window of a sentence at a time and exact all the same."""
+"""HiFi-GAN on rows: frames in, samples out, a window of a sentence at a time and exact even so."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from voice_serving.engines.network.rows import Convolution, Rise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +23,8 @@ UPSAMPLING: Final = ((16, 8), (16, 8), (4, 2), (4, 2))
 KERNELS: Final = (3, 7, 11)
 DILATIONS: Final = (1, 3, 5)
 _SLOPE: Final = 0.1
+_KERNEL: Final = 3
+"""Dimensions of a convolution's weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +54,16 @@ class _Block(nn.Module):
 
     def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
-        self.convs1 = nn.ModuleList(_same(channels, kernel, dilation) for dilation in DILATIONS)
-        self.convs2 = nn.ModuleList(_same(channels, kernel, 1) for _ in DILATIONS)
+        self.convs1 = nn.ModuleList(
+            Convolution(channels, channels, kernel, dilation=dilation) for dilation in DILATIONS
+        )
+        self.convs2 = nn.ModuleList(Convolution(channels, channels, kernel) for _ in DILATIONS)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, rows: Tensor) -> Tensor:
         for first, second in zip(self.convs1, self.convs2, strict=True):
-            x = x + second(F.leaky_relu(first(F.leaky_relu(x, _SLOPE)), _SLOPE))
-        return x
+            inner = F.leaky_relu_(first(F.leaky_relu(rows, _SLOPE)), _SLOPE)
+            rows = second(inner).add_(rows)
+        return rows
 
 
 class Vocoder(nn.Module):
@@ -65,20 +72,21 @@ class Vocoder(nn.Module):
     def __init__(self, weights: Mapping[str, Tensor], shape: XttsShape, dtype: torch.dtype) -> None:
         super().__init__()
         channels = weights["conv_pre.weight"].shape[0]
-        self.conv_pre = nn.Conv1d(shape.width, channels, 7, padding=3)
-        self.cond_layer = nn.Conv1d(shape.speaker_width, channels, 1)
+        self.conv_pre = Convolution(shape.width, channels, 7)
+        self.cond_layer = Convolution(shape.speaker_width, channels)
         self.ups = nn.ModuleList()
         self.conds = nn.ModuleList()
         self.resblocks = nn.ModuleList()
-        for kernel, stride in UPSAMPLING:
+        for kernel, factor in UPSAMPLING:
             narrow = channels // 2
-            pad = (kernel - stride) // 2
-            self.ups.append(nn.ConvTranspose1d(channels, narrow, kernel, stride, padding=pad))
-            self.conds.append(nn.Conv1d(shape.speaker_width, narrow, 1))
+            self.ups.append(Rise(channels, narrow, kernel, factor))
+            self.conds.append(Convolution(shape.speaker_width, narrow))
             self.resblocks.extend(_Block(narrow, width) for width in KERNELS)
             channels = narrow
-        self.conv_post = nn.Conv1d(channels, 1, 7, padding=3, bias=False)
-        self.load_state_dict(dict(weights))
+        self.conv_post = Convolution(channels, 1, 7, bias=False)
+        self.load_state_dict(
+            {name: w[:, :, None] if w.ndim == _KERNEL else w for name, w in weights.items()}
+        )
         self.requires_grad_(False)
         self.to(dtype)
         self._dtype = dtype
@@ -88,23 +96,23 @@ class Vocoder(nn.Module):
         """Makes samples.
 
         Args:
-            frames: [n, width, frames].
+            frames: [n, frames, width].
             voices: [n, speaker width].
 
         Returns:
             [n, frames * hop], in [-1, 1].
         """
-        voices = voices[:, :, None].to(self._dtype)
-        x = self.conv_pre(frames.to(self._dtype)) + self.cond_layer(voices)
+        voice = voices[:, None].to(self._dtype)
+        x = self.conv_pre(frames.to(self._dtype)) + self.cond_layer(voice)
         for number, (widen, condition) in enumerate(zip(self.ups, self.conds, strict=True)):
-            x = widen(F.leaky_relu(x, _SLOPE)) + condition(voices)
+            x = widen(F.leaky_relu_(x, _SLOPE)).add_(condition(voice))
             blocks = self.resblocks[number * len(KERNELS) : (number + 1) * len(KERNELS)]
             total = blocks[0](x)
             for block in blocks[1:]:
-                total += block(x)
-            x = total / len(KERNELS)
+                total.add_(block(x))
+            x = total.div_(len(KERNELS))
         # The last one leaks less, as torch does unasked.
-        samples: Tensor = torch.tanh(self.conv_post(F.leaky_relu(x))[:, 0].float())
+        samples: Tensor = torch.tanh(self.conv_post(F.leaky_relu_(x))[:, :, 0].float())
         return samples
 
     def speak(self, windows: Sequence[Window], multiple: int) -> list[Tensor]:
@@ -129,7 +137,7 @@ class Vocoder(nn.Module):
             lefts = [width - len(window.frames) if window.ends else 0 for window in chosen]
             frames = torch.stack(
                 [
-                    F.pad(window.frames.t(), (left, width - left - len(window.frames)))
+                    F.pad(window.frames, (0, 0, left, width - left - len(window.frames)))
                     for window, left in zip(chosen, lefts, strict=True)
                 ]
             )
@@ -157,11 +165,6 @@ def fused(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             plain[name] = value
     return plain
-
-
-def _same(channels: int, kernel: int, dilation: int) -> nn.Conv1d:
-    pad = dilation * (kernel - 1) // 2
-    return nn.Conv1d(channels, channels, kernel, dilation=dilation, padding=pad)
 
 
 def _width(window: Window, multiple: int) -> int:
