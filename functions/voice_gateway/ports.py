@@ -261,8 +261,11 @@ class AudioCache(Protocol):
     Only `purge` raises: without the cache everything goes on, and takes longer.
     """
 
-    async def look_up(self, keys: Sequence[SentenceKey]) -> list[Lookup | Claim]:
-        """Tells of each sentence whether it is there, and claims those that nobody is speaking."""
+    async def look_up(self, keys: Sequence[SentenceKey]) -> list[Lookup | Claim | CachedSentence]:
+        """Tells of each sentence whether it is there, and claims those that nobody is speaking.
+
+        The first sentence is handed over at once, if it is there.
+        """
         ...
 
     async def holds(self, keys: Sequence[SentenceKey]) -> list[bool]:

@@ -19,7 +19,7 @@ from voice_gateway.domain.errors import StorageUnavailableError
 from voice_gateway.domain.speech import WordTiming
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from conftest import RedisServer
     from voice_gateway.ports import AudioCache, Clock
@@ -73,6 +73,12 @@ async def claimed(cache: AudioCache, key: SentenceKey) -> Claim:
     return found
 
 
+async def there(cache: AudioCache, keys: Sequence[SentenceKey]) -> list[bool]:
+    found = await cache.look_up(keys)
+    assert not any(isinstance(one, CachedSentence) for one in found[1:])
+    return [one is Lookup.KEPT or isinstance(one, CachedSentence) for one in found]
+
+
 async def test_a_look_claims_nothing(cache: AudioCache) -> None:
     await kept(cache, KEY)
     assert await cache.holds([OTHER, KEY]) == [False, True]
@@ -84,12 +90,21 @@ async def test_what_is_kept_comes_back_as_it_was(cache: AudioCache) -> None:
     noise = np.random.default_rng(1).uniform(-1, 1, 22_050).astype(np.float32)
     claim = await claimed(cache, KEY)
     await cache.keep(KEY, replace(sentence(), samples=noise), claim)
-    assert await cache.look_up([KEY]) == [Lookup.KEPT]
-    found = await cache.fetch(KEY)
-    assert found is not None
-    assert (found.sample_rate, found.voice) == (22_050, "budtender/marcel")
-    assert (found.match, found.words) == (sentence().match, sentence().words)
-    assert np.abs(found.samples - noise).max() <= 0.5 / 32767 + 1e-6
+    for found in (await cache.fetch(KEY), *await cache.look_up([KEY])):
+        assert isinstance(found, CachedSentence)
+        assert (found.sample_rate, found.voice) == (22_050, "budtender/marcel")
+        assert (found.match, found.words) == (sentence().match, sentence().words)
+        assert np.abs(found.samples - noise).max() <= 0.5 / 32767 + 1e-6
+
+
+async def test_the_first_sentence_comes_with_the_look_and_the_others_are_fetched(
+    cache: AudioCache,
+) -> None:
+    await kept(cache, KEY)
+    await kept(cache, OTHER)
+    first, second = await cache.look_up([OTHER, KEY])
+    assert isinstance(first, CachedSentence)
+    assert second is Lookup.KEPT
 
 
 async def test_nothing_is_nothing(cache: AudioCache) -> None:
@@ -169,8 +184,7 @@ async def test_a_purge_forgets_what_it_names_and_nothing_else(
     for key in keys:
         await kept(cache, key)
     assert await cache.purge("shop", **purge) == len(keys) - len(left)
-    found = await cache.look_up(keys)
-    assert {i for i, one in enumerate(found) if one is Lookup.KEPT} == left
+    assert {i for i, one in enumerate(await there(cache, keys)) if one} == left
 
 
 async def test_what_is_being_spoken_during_a_purge_is_not_kept(cache: AudioCache) -> None:
@@ -226,16 +240,16 @@ class TestRedis:
             for key in keys:
                 clock.advance(1)
                 await kept(cache, key)  # some 2 kB each
-            found = [one is Lookup.KEPT for one in await cache.look_up([*keys, elsewhere])]
+            found = await there(cache, [*keys, elsewhere])
             assert found == [False] * 8 + [True] * 4 + [True]
             # The same sentence again takes no more room, and what was purged takes none.
             for _ in range(5):
                 await kept(cache, keys[-1])
-            assert await cache.look_up(keys[-4:]) == [Lookup.KEPT] * 4
+            assert await there(cache, keys[-4:]) == [True] * 4
             assert await cache.purge("shop") == 4
             for key in keys[:4]:
                 await kept(cache, key)
-            assert await cache.look_up(keys[1:4]) == [Lookup.KEPT] * 3
+            assert await there(cache, keys[1:4]) == [True] * 3
 
     async def test_what_is_too_big_is_not_kept(
         self, redis_url: str, monkeypatch: pytest.MonkeyPatch

@@ -26,12 +26,12 @@ class FakeAudioCache:
         self._tokens = 0
         self._changed = asyncio.Condition()
 
-    async def look_up(self, keys: Sequence[SentenceKey]) -> list[Lookup | Claim]:
+    async def look_up(self, keys: Sequence[SentenceKey]) -> list[Lookup | Claim | CachedSentence]:
         """Finds and claims."""
         self.calls["look_up"] += 1
         if self.away:
             return [Lookup.UNKNOWN] * len(keys)
-        return [self._look_up(key) for key in keys]
+        return [self._look_up(key, first=place == 0) for place, key in enumerate(keys)]
 
     async def holds(self, keys: Sequence[SentenceKey]) -> list[bool]:
         """Looks."""
@@ -100,9 +100,9 @@ class FakeAudioCache:
             self._changed.notify_all()
         return len(gone)
 
-    def _look_up(self, key: SentenceKey) -> Lookup | Claim:
+    def _look_up(self, key: SentenceKey, *, first: bool) -> Lookup | Claim | CachedSentence:
         if key in self.kept:
-            return Lookup.KEPT
+            return self.kept[key] if first else Lookup.KEPT
         if key in self.claimed:
             return Lookup.BUSY
         self._tokens += 1

@@ -483,6 +483,7 @@ async def test_hanging_up_ends_the_work_and_keeps_the_receipt(house: House) -> N
     with pytest.raises(BrokenOffError):
         await _asgi(house.app, {"text": "One. Two.", "personality": "marcel"}, send)
     assert house.piper.closed == 1
+    await house.service.aclose()
     ((_, receipt),) = house.observer.receipts
     assert receipt.complete is False
     assert receipt.attempts[0].reason == "cancelled"

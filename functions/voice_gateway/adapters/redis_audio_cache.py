@@ -42,12 +42,13 @@ _POLL_SECONDS: Final = 0.02
 _SCAN_COUNT: Final = 500
 _SEAL_BYTES: Final = 4
 
-# KEYS: entries, then locks, then the fence. Answers 0 kept, -1 busy, else the claim's token.
+# KEYS: entries, then locks, then the fence. Answers 0 kept, -1 busy, else the claim's token; of the
+# first one that is kept, what is kept, since that is what the listener waits for.
 _LOOK_UP: Final = """
 local n, found = (#KEYS - 1) / 2, {}
 for i = 1, n do
     if redis.call('EXISTS', KEYS[i]) == 1 then
-        found[i] = 0
+        found[i] = i == 1 and redis.call('GET', KEYS[i]) or 0
     else
         local token = redis.call('INCR', KEYS[#KEYS])
         local claimed = redis.call('SET', KEYS[n + i], token, 'NX', 'EX', ARGV[1])
@@ -123,17 +124,14 @@ class RedisAudioCache:
         self._connection = connection
         self._clock = clock
 
-    async def look_up(self, keys: Sequence[SentenceKey]) -> list[Lookup | Claim]:
+    async def look_up(self, keys: Sequence[SentenceKey]) -> list[Lookup | Claim | CachedSentence]:
         """Finds and claims, in one round trip; see the port."""
         names = [_name("e", key) for key in keys] + [_name("l", key) for key in keys]
         try:
             found = await self._call(_LOOK_UP, [*names, "audio:fence"], [CLAIM_SECONDS])
         except SharedStateUnavailableError:
             return [Lookup.UNKNOWN] * len(keys)
-        known: dict[int, Lookup] = {0: Lookup.KEPT, -1: Lookup.BUSY}
-        return [
-            known.get(token) or Claim(key, token) for key, token in zip(keys, found, strict=True)
-        ]
+        return [_looked_up(key, told) for key, told in zip(keys, found, strict=True)]
 
     async def holds(self, keys: Sequence[SentenceKey]) -> list[bool]:
         """Looks without claiming, in one round trip; see the port."""
@@ -155,8 +153,7 @@ class RedisAudioCache:
             data: Any = await self._connection.call(lambda redis: redis.get(_name("e", key)))
         except SharedStateUnavailableError:
             return None
-        written = None if data is None else _unsealed(data)
-        return None if written is None else _read(written)
+        return None if data is None else _read(data)
 
     async def wait_for(self, key: SentenceKey, seconds: float) -> CachedSentence | None:
         """Looks again and again; see the port."""
@@ -263,10 +260,11 @@ def _sealed(written: bytes) -> bytes:
     return zlib.crc32(written).to_bytes(_SEAL_BYTES) + written
 
 
-def _unsealed(data: bytes) -> bytes | None:
-    """Returns what was written; None when it is not that any more, and would be heard as noise."""
-    seal, written = data[:_SEAL_BYTES], data[_SEAL_BYTES:]
-    return written if seal == zlib.crc32(written).to_bytes(_SEAL_BYTES) else None
+def _looked_up(key: SentenceKey, told: int | bytes) -> Lookup | Claim | CachedSentence:
+    if isinstance(told, bytes):
+        return _read(told) or Lookup.KEPT
+    known = {0: Lookup.KEPT, -1: Lookup.BUSY}
+    return known.get(told) or Claim(key, told)
 
 
 def _written(sentence: CachedSentence) -> bytes:
@@ -283,11 +281,16 @@ def _written(sentence: CachedSentence) -> bytes:
     return head.encode() + b"\n" + samples.tobytes()
 
 
-def _read(data: bytes) -> CachedSentence:
-    head, _, samples = data.partition(b"\n")
-    fields = json.loads(head)
+def _read(data: bytes) -> CachedSentence | None:
+    """Reads an entry; None when it is not what was written, and would be heard as noise."""
+    seal, written = data[:_SEAL_BYTES], memoryview(data)[_SEAL_BYTES:]
+    if seal != zlib.crc32(written).to_bytes(_SEAL_BYTES):
+        return None
+    end = data.index(b"\n", _SEAL_BYTES)
+    fields = json.loads(data[_SEAL_BYTES:end])
+    samples = np.frombuffer(data, "<i2", offset=end + 1)
     return CachedSentence(
-        samples=np.frombuffer(samples, "<i2").astype(np.float32) * np.float32(1 / 32767),
+        samples=samples * np.float32(1 / 32767),
         sample_rate=int(fields["rate"]),
         voice=str(fields["voice"]),
         match=fields.get("match"),

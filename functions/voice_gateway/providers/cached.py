@@ -147,7 +147,7 @@ class _Answer:
         self._request = request
         self._expected = expected
         self._keys = sentence_keys(request, expected.name, expected.can)
-        self._lookups: list[Lookup | Claim] = []
+        self._lookups: list[Lookup | Claim | CachedSentence] = []
         self._claims: dict[int, Claim] = {}
         self._renewed = door.clock.monotonic()
         self._ahead: _Begun | None = None
@@ -229,8 +229,10 @@ class _Answer:
             self._story.append(begun.journal)
 
     async def _kept(self, position: int) -> CachedSentence | None:
-        key, cache = self._keys[position], self._door.cache
-        if self._lookups[position] is Lookup.KEPT:
+        key, cache, found = self._keys[position], self._door.cache, self._lookups[position]
+        if isinstance(found, CachedSentence):
+            return found
+        if found is Lookup.KEPT:
             return await cache.fetch(key)
         seconds = PATIENCE_SECONDS[self._request.quality]
         if self._request.deadline is not None:

@@ -254,13 +254,19 @@ class SpeechService:
     async def _prepare(self, command: SpeechCommand) -> SpeechRequest:
         (personality, sample), budget, _ = await asyncio.gather(
             asyncio.to_thread(self._personality, command),
-            asyncio.to_thread(self._budgets.state, command.tenant_id),
+            self._budget(command.tenant_id),
             # The router asks right after, and finds the answer here.
             self._health.standings(command.tenant_id),
         )
         request = self._request(command, personality, sample)
         optimize = command.optimize or personality.voice_config.optimize
         return within_means(request, optimize, budget, self._providers)
+
+    async def _budget(self, tenant_id: str) -> BudgetState | None:
+        # Mostly it is known, and a thread costs more than the look.
+        if (known := self._budgets.remembered(tenant_id)) is not None:
+            return known.state
+        return await asyncio.to_thread(self._budgets.state, tenant_id)
 
     def _personality(self, command: SpeechCommand) -> tuple[Personality, VoiceSample | None]:
         try:
@@ -391,8 +397,6 @@ class SpeechService:
         return task
 
     async def _keep(self, command: SpeechCommand, receipt: Receipt, reserved: Reserved) -> None:
-        if receipt.served:
-            self._observer.served(command.tenant_id, receipt)
         self._budgets.add(command.tenant_id, receipt.cost_usd)
         settling = self._soon(self._settle(command, reserved, receipt.characters_counted))
         try:
@@ -400,6 +404,9 @@ class SpeechService:
         except (StaleWriteError, StorageUnavailableError) as error:
             # The audio is out: it is too late to fail, so the figures go to the log instead.
             self._observer.receipt_lost(command.tenant_id, receipt, error)
+        # Not before: its lines are written by the thread that sends the last of the audio.
+        if receipt.served:
+            self._observer.served(command.tenant_id, receipt)
         await settling
 
     async def _settle(self, command: SpeechCommand, reserved: Reserved, spoken: int) -> None:
