@@ -119,6 +119,21 @@ class PersonalityBody(Character):
         return hashlib.sha256(said.encode()).hexdigest()
 
 
+class PurgeQuery(BaseModel):
+    """The query of `DELETE /api/cache`; what is misspelt must not purge the whole tenant."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    personality: PersonalityId | None = None
+    """All of the tenant's when left out."""
+
+
+class PurgedView(BaseModel):
+    """How many sentences were forgotten."""
+
+    purged: int
+
+
 class PageQuery(BaseModel):
     """The query of a listing."""
 

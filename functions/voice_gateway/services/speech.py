@@ -247,6 +247,18 @@ class SpeechService:
         """Tells who can speak here, and how this tenant stands with them."""
         return await overview(self._providers, self._health, tenant_id)
 
+    async def purge(self, tenant_id: str, personality_id: str | None) -> int:
+        """Forgets the audio that is kept for a tenant, all of it or what one personality spoke.
+
+        Returns:
+            How many sentences there were.
+
+        Raises:
+            StorageUnavailableError: The cache did not answer; nothing can be said of what is left.
+        """
+        # Whether there is such a personality is not asked: it may have been deleted.
+        return await self._cache.purge(tenant_id, personality_id=personality_id)
+
     async def match_voices(self, tenant_id: str, personality_id: str) -> VoiceMatches:
         """Works out who would speak for a personality at each provider; see `VoiceMatching`."""
         return await self._matching.match(tenant_id, personality_id)
