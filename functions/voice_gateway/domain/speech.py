@@ -111,6 +111,10 @@ class SpeechChunk:
     """Those of the sentence that became known with this chunk, where the provider tells them."""
 
 
+def _none(request: SpeechRequest, voice: str | None) -> int:
+    return 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderCapabilities:
     """What a provider can do, without asking it."""
@@ -128,6 +132,9 @@ class ProviderCapabilities:
     """Where prices differ: a voice's name → USD per million characters."""
     billed_characters: Callable[[str], int] = len
     """How many characters of a sentence are paid for."""
+    billed_markup: Callable[[SpeechRequest, str | None], int] = _none
+    """How many are paid for beside each sentence of a request, in a voice or in the one that it
+    chooses itself."""
     version: str = "1"
     """Of engine and model: audio of another one is not taken from the cache."""
 

@@ -242,7 +242,7 @@ class _Answer:
 
     def _from_cache(self, position: int, sentence: CachedSentence) -> SpeechChunk:
         text = self._request.sentences[position]
-        _, saved = charge(self._expected.can, sentence.voice, [text])
+        _, saved = charge(self._expected.can, self._request, sentence.voice, [text])
         before = self._story[-1] if self._story else None
         if isinstance(before, Attempt) and before.voice == sentence.voice:
             self._story[-1] = before.model_copy(
