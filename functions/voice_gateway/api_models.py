@@ -38,7 +38,7 @@ from voice_gateway.domain.personality import (
 )
 from voice_gateway.domain.statistics import Window
 from voice_gateway.domain.tiers import Allowance, Purpose, Stock
-from voice_gateway.services.speech import SpeechCommand
+from voice_gateway.services.speech_requests import SpeechCommand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
