@@ -64,7 +64,7 @@ async def cache(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator
 
 
 async def kept(cache: AudioCache, key: SentenceKey, value: float = 0.25) -> None:
-    await cache.keep(key, sentence(value), None)
+    await cache.keep(key, sentence(value), None, since=Claim(key, 10**9))
 
 
 async def claimed(cache: AudioCache, key: SentenceKey) -> Claim:
@@ -194,6 +194,22 @@ async def test_what_is_being_spoken_during_a_purge_is_not_kept(cache: AudioCache
     assert await cache.fetch(KEY) is None
 
 
+async def test_nor_is_what_a_substitute_speaks_meanwhile_who_has_no_claim(
+    cache: AudioCache,
+) -> None:
+    elsewhere = replace(OTHER, tenant_id="else")
+    before = await claimed(cache, KEY)
+    await cache.purge("shop", personality_id="marcel")
+    await cache.keep(OTHER, sentence(), None, since=before)
+    await cache.keep(OTHER, sentence(), None)
+    await cache.keep(elsewhere, sentence(), None, since=before)
+    assert await cache.fetch(OTHER) is None
+    assert await cache.fetch(elsewhere) is not None
+    after = await claimed(cache, KEY)
+    await cache.keep(OTHER, sentence(), None, since=after)
+    assert await cache.fetch(OTHER) is not None
+
+
 class TestRedis:
     async def test_a_purge_finds_each_of_very_many(self, redis_url: str) -> None:
         async with connected(redis_url) as cache:
@@ -211,10 +227,11 @@ class TestRedis:
         async with connected(redis_url) as cache:
             await claimed(cache, OTHER)
             await kept(cache, KEY)
+            await cache.purge("else")
             redis = Redis.from_url(redis_url)
             ttl = {key.decode(): await redis.ttl(key) async for key in redis.scan_iter()}
             await redis.aclose()
-        assert len(ttl) == 5
+        assert len(ttl) == 6
         assert all(seconds > 0 for seconds in ttl.values())
         assert next(s for k, s in ttl.items() if k.startswith("audio:e:")) > 86_000
         assert next(s for k, s in ttl.items() if k.startswith("audio:l:")) <= 15

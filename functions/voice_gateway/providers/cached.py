@@ -149,6 +149,8 @@ class _Answer:
         self._keys = sentence_keys(request, expected.name, expected.can)
         self._lookups: list[Lookup | Claim | CachedSentence] = []
         self._claims: dict[int, Claim] = {}
+        self._since: Claim | None = None
+        """Tells how old this answer is."""
         self._renewed = door.clock.monotonic()
         self._ahead: _Begun | None = None
         self._taken_over_by: str | None = None
@@ -162,6 +164,7 @@ class _Answer:
         self._claims = {
             i: found for i, found in enumerate(self._lookups) if isinstance(found, Claim)
         }
+        self._since = next(iter(self._claims.values()), None)
         position, end = 0, len(self._keys)
         while position < end:
             if not self._is_missing(position):
@@ -355,7 +358,8 @@ class _Answer:
             match=first.match,
             words=tuple(word for piece in pieces for word in piece.words),
         )
-        self.keeping.append(self._door.tidy(self._door.cache.keep(key, kept, claim)))
+        keeping = self._door.cache.keep(key, kept, claim, since=self._since)
+        self.keeping.append(self._door.tidy(keeping))
 
     def _give_up(self, start: int, stop: int) -> None:
         """Lets others speak what is still claimed of these sentences."""
