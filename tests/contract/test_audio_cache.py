@@ -36,6 +36,7 @@ def sentence(value: float = 0.25, size: int = 1000) -> CachedSentence:
         sample_rate=22_050,
         voice="budtender/marcel",
         match=0.75,
+        gain=1.7,
         words=(WordTiming("Grüß", 0.0, 0.25), WordTiming("\n", 0.25, 1 / 3)),
     )
 
@@ -94,6 +95,7 @@ async def test_what_is_kept_comes_back_as_it_was(cache: AudioCache) -> None:
         assert isinstance(found, CachedSentence)
         assert (found.sample_rate, found.voice) == (22_050, "budtender/marcel")
         assert (found.match, found.words) == (sentence().match, sentence().words)
+        assert found.gain == 1.7
         assert np.abs(found.samples - noise).max() <= 0.5 / 32767 + 1e-6
 
 

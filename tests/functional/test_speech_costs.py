@@ -13,6 +13,7 @@ import pytest
 from fakes.audio_cache import FakeAudioCache
 from fakes.budgets import FakeBudgets
 from fakes.clock import FakeClock
+from fakes.levels import FakeVoiceLevels
 from fakes.observer import RecordingObserver
 from fakes.personalities import FakePersonalities
 from fakes.providers import ScriptedProvider
@@ -71,7 +72,7 @@ class House:
         self.observer = RecordingObserver()
         router = routed(registry, SystemClock())
         self.cache = FakeAudioCache()
-        behind = CachedProvider(router, registry, self.cache, SystemClock())
+        behind = CachedProvider(router, registry, self.cache, FakeVoiceLevels(), SystemClock())
         service = speech_service(
             self.personalities,
             registry,

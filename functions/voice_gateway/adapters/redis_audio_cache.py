@@ -301,6 +301,7 @@ def _written(sentence: CachedSentence) -> bytes:
             "rate": sentence.sample_rate,
             "match": sentence.match,
             "words": words,
+            "gain": sentence.gain,
         }
     )
     samples = np.rint(np.clip(sentence.samples, -1, 1) * 32767).astype("<i2")
@@ -321,4 +322,5 @@ def _read(data: bytes) -> CachedSentence | None:
         voice=str(fields["voice"]),
         match=fields.get("match"),
         words=tuple(WordTiming(*word) for word in fields.get("words", ())),
+        gain=fields.get("gain"),
     )

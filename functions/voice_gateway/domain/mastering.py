@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from voice_gateway.domain.audio import SentenceTrimmer
 from voice_gateway.domain.samples.loudness import integrated_loudness
 from voice_gateway.domain.samples.signal import SILENT_DB
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from voice_gateway.domain.speech import SpeechRequest
 
 TARGET_LUFS: Final = -16.0
 CEILING_DB: Final = -1.0
@@ -62,6 +65,27 @@ def gain_for(lufs: float | None) -> float:
     if lufs is None:
         return 1.0
     return float(10 ** (np.clip(TARGET_LUFS - lufs, -GAIN_LIMIT_DB, GAIN_LIMIT_DB) / 20))
+
+
+def level_key(request: SpeechRequest, provider: str, voice: str) -> str:
+    """Names a voice's level: a cloned one by its sample too, whose name two tenants may use."""
+    scope = f"{request.tenant_id}/{request.sample_path}" if request.sample_path else ""
+    return f"{scope}:{provider}:{voice}"
+
+
+def mastered(samples: NDArray[np.float32], sample_rate: int, gain: float) -> NDArray[np.float32]:
+    """Masters a whole sentence, as it would come out in the midst of others.
+
+    It does: the shortest pause between two is longer than the limiter needs to let go.
+    """
+    trimmer, edges, limiter = (
+        SentenceTrimmer(sample_rate),
+        SentenceEdges(sample_rate),
+        Limiter(sample_rate),
+    )
+    trimmed = np.concatenate((trimmer.push(samples), trimmer.finish())) * np.float32(gain)
+    whole = np.concatenate((edges.push(trimmed), edges.finish()))
+    return np.concatenate((limiter.push(whole), limiter.finish()))
 
 
 class SentenceEdges:

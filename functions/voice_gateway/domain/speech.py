@@ -109,6 +109,8 @@ class SpeechChunk:
     """How like the wanted voice this one is, 0 to 1; None where nothing was compared."""
     words: tuple[WordTiming, ...] = ()
     """Those of the sentence that became known with this chunk, where the provider tells them."""
+    gain: float | None = None
+    """Of a whole sentence that is mastered already: what at."""
 
 
 def _none(request: SpeechRequest, voice: str | None) -> int:

@@ -19,6 +19,7 @@ from voice_gateway.domain.audio_cache import (
 )
 from voice_gateway.domain.billing import charge
 from voice_gateway.domain.chain import FLOOR, PATIENCE_SECONDS
+from voice_gateway.domain.mastering import gain_for, level_key, mastered
 from voice_gateway.domain.receipt import Attempt, Outcome
 from voice_gateway.domain.speech import Journal, SpeechChunk, is_voice
 from voice_gateway.providers.ahead import Ahead
@@ -29,8 +30,9 @@ from voice_gateway.providers.speaking import LAST_RESORT_SECONDS
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine
 
+    from voice_gateway.domain.audio_cache import SentenceKey
     from voice_gateway.domain.speech import ProviderCapabilities, SpeechRequest
-    from voice_gateway.ports import AudioCache, Clock, SpeechProvider
+    from voice_gateway.ports import AudioCache, Clock, SpeechProvider, VoiceLevels
     from voice_gateway.providers.registry import ProviderRegistry
 
 _RENEW_AFTER_SECONDS: Final = 4.0
@@ -58,11 +60,17 @@ class CachedProvider:
     """
 
     def __init__(
-        self, router: SpeechProvider, registry: ProviderRegistry, cache: AudioCache, clock: Clock
+        self,
+        router: SpeechProvider,
+        registry: ProviderRegistry,
+        cache: AudioCache,
+        levels: VoiceLevels,
+        clock: Clock,
     ) -> None:
         self.router = router
         self.registry = registry
         self.cache = cache
+        self.levels = levels
         self.clock = clock
         self._tidying: set[asyncio.Task[None]] = set()
 
@@ -273,6 +281,7 @@ class _Answer:
             voice=sentence.voice,
             match=sentence.match,
             words=sentence.words,
+            gain=sentence.gain,
         )
 
     async def _run(self, start: int, stop: int) -> AsyncGenerator[SpeechChunk]:
@@ -358,8 +367,20 @@ class _Answer:
             match=first.match,
             words=tuple(word for piece in pieces for word in piece.words),
         )
-        keeping = self._door.cache.keep(key, kept, claim, since=self._since)
-        self.keeping.append(self._door.tidy(keeping))
+        self.keeping.append(self._door.tidy(self._keep_mastered(key, kept, claim, provider.name)))
+
+    async def _keep_mastered(
+        self, key: SentenceKey, sentence: CachedSentence, claim: Claim | None, provider: str
+    ) -> None:
+        """Keeps a sentence ready to go out, where its voice's level is known by now."""
+        name = level_key(self._request, provider, sentence.voice)
+        if (level := await self._door.levels.find(name)) is not None:
+            gain = gain_for(level)
+            samples = await asyncio.to_thread(
+                mastered, sentence.samples, sentence.sample_rate, gain
+            )
+            sentence = replace(sentence, samples=samples, gain=gain)
+        await self._door.cache.keep(key, sentence, claim, since=self._since)
 
     def _give_up(self, start: int, stop: int) -> None:
         """Lets others speak what is still claimed of these sentences."""

@@ -244,9 +244,7 @@ class SpeechService:
     ) -> AsyncGenerator[bytes]:
         """Yields the answer's bytes, none of them empty."""
         encoder = self._encoders(command.audio_format, command.sample_rate, command.channels)
-        # A cloned voice goes by its sample; two tenants' samples may have the same name.
-        scope = f"{command.tenant_id}/{request.sample_path}" if request.sample_path else ""
-        mastering = Mastering(self._levels, request.sentences, scope)
+        mastering = Mastering(self._levels, request)
         last: MasteredAudio | None = None
         try:
             async with (
