@@ -10,7 +10,7 @@ from voice_gateway.domain.language import primary
 from voice_gateway.domain.personality import AdvancedSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -27,6 +27,8 @@ class Journal:
 
     attempts: list[Attempt] = field(default_factory=list)
     not_applied: set[str] = field(default_factory=set)
+    afterwards: list[Awaitable[None]] = field(default_factory=list)
+    """What goes on when all is heard, and must have ended before the answer does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,8 +116,7 @@ class CachedProvider:
                     yield chunk
         finally:
             await answer.close()
-        # In Lambda nothing goes on after the answer has ended.
-        await asyncio.gather(*answer.keeping)
+        request.journal.afterwards.extend(answer.keeping)
 
     def tidy(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Does something that no listener waits for."""

@@ -277,7 +277,8 @@ class SpeechService:
         if ready := ready + encoder.finish():
             yield ready
         await mastering.remember()
-        await saving
+        # In Lambda nothing goes on after the answer has ended.
+        await asyncio.gather(saving, *request.journal.afterwards)
 
     def _keep_soon(
         self,

@@ -92,7 +92,9 @@ class House:
         )
 
     async def heard(self, request: SpeechRequest) -> list[SpeechChunk]:
-        return [chunk async for chunk in self.provider.synthesize(request)]
+        chunks = [chunk async for chunk in self.provider.synthesize(request)]
+        await asyncio.gather(*request.journal.afterwards)
+        return chunks
 
 
 @pytest.fixture
