@@ -62,6 +62,7 @@ _REQUIREMENTS: Final = layout.ROOT / "infrastructure" / "requirements" / "litell
 _VENDOR: Final = "VOICE_BENCH_VENDOR"
 _REDIS: Final = "VOICE_BENCH_REDIS"
 _WARMING: Final = 30
+_SETTLE_SECONDS: Final = 0.05
 _START_SECONDS: Final = 120.0
 
 
@@ -195,6 +196,8 @@ async def over_http(
     async with aiohttp.ClientSession() as session:
         for each in range(rounds + _WARMING):
             for name, (url, body) in ways.items():
+                # LiteLLM goes on for a while when it has answered, and would slow whoever is next.
+                await asyncio.sleep(_SETTLE_SECONDS)
                 started = time.perf_counter()
                 async with session.post(url, json=body, headers=_SIGNED_IN) as answer:
                     audio = await answer.read()

@@ -38,7 +38,7 @@ from voice_gateway.domain.personality import (
 )
 from voice_gateway.domain.statistics import Window
 from voice_gateway.domain.tiers import Allowance, Purpose, Stock
-from voice_gateway.services.speech import SpeechCommand
+from voice_gateway.services.speech_requests import SpeechCommand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,6 +117,21 @@ class PersonalityBody(Character):
         """
         said = json.dumps(self.model_dump(mode="json", exclude_unset=True), sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()
+
+
+class PurgeQuery(BaseModel):
+    """The query of `DELETE /api/cache`; what is misspelt must not purge the whole tenant."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    personality: PersonalityId | None = None
+    """All of the tenant's when left out."""
+
+
+class PurgedView(BaseModel):
+    """How many sentences were forgotten."""
+
+    purged: int
 
 
 class PageQuery(BaseModel):

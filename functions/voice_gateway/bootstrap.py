@@ -245,17 +245,21 @@ def speech_service() -> SpeechService:
     router = FallbackProvider(registry, clock, health=health, hedges=hedges)
     personalities = DynamoPersonalities(table, clock)
     samples = ChosenSamples(DynamoSamples(table))
+    cache, levels = (
+        audio_cache(settings.redis_url),
+        RedisVoiceLevels(redis_connection(settings.redis_url)),
+    )
     return SpeechService(
         personalities=personalities,
         samples=samples,
         receipts=receipt_store(settings),
         budgets=budget_service(settings),
         quota=CharacterQuota(DynamoTenants(table), DynamoUsage(table), clock),
-        router=CachedProvider(router, registry, audio_cache(settings.redis_url), clock),
+        router=CachedProvider(router, registry, cache, levels, clock),
         providers=registry,
-        cache=audio_cache(settings.redis_url),
+        cache=cache,
         encoders=audio_encoder,
-        levels=RedisVoiceLevels(redis_connection(settings.redis_url)),
+        levels=levels,
         observer=SpeechTelemetry(),
         clock=clock,
         health=health,

@@ -261,8 +261,11 @@ class AudioCache(Protocol):
     Only `purge` raises: without the cache everything goes on, and takes longer.
     """
 
-    async def look_up(self, keys: Sequence[SentenceKey]) -> list[Lookup | Claim]:
-        """Tells of each sentence whether it is there, and claims those that nobody is speaking."""
+    async def look_up(self, keys: Sequence[SentenceKey]) -> list[Lookup | Claim | CachedSentence]:
+        """Tells of each sentence whether it is there, and claims those that nobody is speaking.
+
+        The first sentence is handed over at once, if it is there.
+        """
         ...
 
     async def holds(self, keys: Sequence[SentenceKey]) -> list[bool]:
@@ -281,8 +284,23 @@ class AudioCache(Protocol):
         """
         ...
 
-    async def keep(self, key: SentenceKey, sentence: CachedSentence, claim: Claim | None) -> None:
-        """Keeps a sentence for a day, and ends the claim; one that was lost keeps nothing."""
+    async def keep(
+        self,
+        key: SentenceKey,
+        sentence: CachedSentence,
+        claim: Claim | None,
+        *,
+        since: Claim | None = None,
+    ) -> None:
+        """Keeps a sentence for a day, and ends the claim; one that was lost keeps nothing.
+
+        Args:
+            key: Names it.
+            sentence: The sentence.
+            claim: The one for this very sentence, where there is one.
+            since: Without one, another that is as old as the work: a purge that came later is
+                obeyed.
+        """
         ...
 
     async def renew(self, claims: Sequence[Claim]) -> None:

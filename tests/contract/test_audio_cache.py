@@ -19,7 +19,7 @@ from voice_gateway.domain.errors import StorageUnavailableError
 from voice_gateway.domain.speech import WordTiming
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from conftest import RedisServer
     from voice_gateway.ports import AudioCache, Clock
@@ -36,6 +36,7 @@ def sentence(value: float = 0.25, size: int = 1000) -> CachedSentence:
         sample_rate=22_050,
         voice="budtender/marcel",
         match=0.75,
+        gain=1.7,
         words=(WordTiming("Grüß", 0.0, 0.25), WordTiming("\n", 0.25, 1 / 3)),
     )
 
@@ -64,13 +65,19 @@ async def cache(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator
 
 
 async def kept(cache: AudioCache, key: SentenceKey, value: float = 0.25) -> None:
-    await cache.keep(key, sentence(value), None)
+    await cache.keep(key, sentence(value), None, since=Claim(key, 10**9))
 
 
 async def claimed(cache: AudioCache, key: SentenceKey) -> Claim:
     [found] = await cache.look_up([key])
     assert isinstance(found, Claim)
     return found
+
+
+async def there(cache: AudioCache, keys: Sequence[SentenceKey]) -> list[bool]:
+    found = await cache.look_up(keys)
+    assert not any(isinstance(one, CachedSentence) for one in found[1:])
+    return [one is Lookup.KEPT or isinstance(one, CachedSentence) for one in found]
 
 
 async def test_a_look_claims_nothing(cache: AudioCache) -> None:
@@ -84,12 +91,22 @@ async def test_what_is_kept_comes_back_as_it_was(cache: AudioCache) -> None:
     noise = np.random.default_rng(1).uniform(-1, 1, 22_050).astype(np.float32)
     claim = await claimed(cache, KEY)
     await cache.keep(KEY, replace(sentence(), samples=noise), claim)
-    assert await cache.look_up([KEY]) == [Lookup.KEPT]
-    found = await cache.fetch(KEY)
-    assert found is not None
-    assert (found.sample_rate, found.voice) == (22_050, "budtender/marcel")
-    assert (found.match, found.words) == (sentence().match, sentence().words)
-    assert np.abs(found.samples - noise).max() <= 0.5 / 32767 + 1e-6
+    for found in (await cache.fetch(KEY), *await cache.look_up([KEY])):
+        assert isinstance(found, CachedSentence)
+        assert (found.sample_rate, found.voice) == (22_050, "budtender/marcel")
+        assert (found.match, found.words) == (sentence().match, sentence().words)
+        assert found.gain == 1.7
+        assert np.abs(found.samples - noise).max() <= 0.5 / 32767 + 1e-6
+
+
+async def test_the_first_sentence_comes_with_the_look_and_the_others_are_fetched(
+    cache: AudioCache,
+) -> None:
+    await kept(cache, KEY)
+    await kept(cache, OTHER)
+    first, second = await cache.look_up([OTHER, KEY])
+    assert isinstance(first, CachedSentence)
+    assert second is Lookup.KEPT
 
 
 async def test_nothing_is_nothing(cache: AudioCache) -> None:
@@ -169,8 +186,7 @@ async def test_a_purge_forgets_what_it_names_and_nothing_else(
     for key in keys:
         await kept(cache, key)
     assert await cache.purge("shop", **purge) == len(keys) - len(left)
-    found = await cache.look_up(keys)
-    assert {i for i, one in enumerate(found) if one is Lookup.KEPT} == left
+    assert {i for i, one in enumerate(await there(cache, keys)) if one} == left
 
 
 async def test_what_is_being_spoken_during_a_purge_is_not_kept(cache: AudioCache) -> None:
@@ -178,6 +194,22 @@ async def test_what_is_being_spoken_during_a_purge_is_not_kept(cache: AudioCache
     await cache.purge("shop")
     await cache.keep(KEY, sentence(), claim)
     assert await cache.fetch(KEY) is None
+
+
+async def test_nor_is_what_a_substitute_speaks_meanwhile_who_has_no_claim(
+    cache: AudioCache,
+) -> None:
+    elsewhere = replace(OTHER, tenant_id="else")
+    before = await claimed(cache, KEY)
+    await cache.purge("shop", personality_id="marcel")
+    await cache.keep(OTHER, sentence(), None, since=before)
+    await cache.keep(OTHER, sentence(), None)
+    await cache.keep(elsewhere, sentence(), None, since=before)
+    assert await cache.fetch(OTHER) is None
+    assert await cache.fetch(elsewhere) is not None
+    after = await claimed(cache, KEY)
+    await cache.keep(OTHER, sentence(), None, since=after)
+    assert await cache.fetch(OTHER) is not None
 
 
 class TestRedis:
@@ -197,10 +229,11 @@ class TestRedis:
         async with connected(redis_url) as cache:
             await claimed(cache, OTHER)
             await kept(cache, KEY)
+            await cache.purge("else")
             redis = Redis.from_url(redis_url)
             ttl = {key.decode(): await redis.ttl(key) async for key in redis.scan_iter()}
             await redis.aclose()
-        assert len(ttl) == 5
+        assert len(ttl) == 6
         assert all(seconds > 0 for seconds in ttl.values())
         assert next(s for k, s in ttl.items() if k.startswith("audio:e:")) > 86_000
         assert next(s for k, s in ttl.items() if k.startswith("audio:l:")) <= 15
@@ -226,16 +259,16 @@ class TestRedis:
             for key in keys:
                 clock.advance(1)
                 await kept(cache, key)  # some 2 kB each
-            found = [one is Lookup.KEPT for one in await cache.look_up([*keys, elsewhere])]
+            found = await there(cache, [*keys, elsewhere])
             assert found == [False] * 8 + [True] * 4 + [True]
             # The same sentence again takes no more room, and what was purged takes none.
             for _ in range(5):
                 await kept(cache, keys[-1])
-            assert await cache.look_up(keys[-4:]) == [Lookup.KEPT] * 4
+            assert await there(cache, keys[-4:]) == [True] * 4
             assert await cache.purge("shop") == 4
             for key in keys[:4]:
                 await kept(cache, key)
-            assert await cache.look_up(keys[1:4]) == [Lookup.KEPT] * 3
+            assert await there(cache, keys[1:4]) == [True] * 3
 
     async def test_what_is_too_big_is_not_kept(
         self, redis_url: str, monkeypatch: pytest.MonkeyPatch

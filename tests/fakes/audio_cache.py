@@ -24,14 +24,15 @@ class FakeAudioCache:
         self.away = False
         self.calls: Counter[str] = Counter()
         self._tokens = 0
+        self._purged: dict[str, int] = {}
         self._changed = asyncio.Condition()
 
-    async def look_up(self, keys: Sequence[SentenceKey]) -> list[Lookup | Claim]:
+    async def look_up(self, keys: Sequence[SentenceKey]) -> list[Lookup | Claim | CachedSentence]:
         """Finds and claims."""
         self.calls["look_up"] += 1
         if self.away:
             return [Lookup.UNKNOWN] * len(keys)
-        return [self._look_up(key) for key in keys]
+        return [self._look_up(key, first=place == 0) for place, key in enumerate(keys)]
 
     async def holds(self, keys: Sequence[SentenceKey]) -> list[bool]:
         """Looks."""
@@ -57,10 +58,20 @@ class FakeAudioCache:
             return None
         return None if self.away else self.kept.get(key)
 
-    async def keep(self, key: SentenceKey, sentence: CachedSentence, claim: Claim | None) -> None:
-        """Keeps it, unless the claim was lost."""
+    async def keep(
+        self,
+        key: SentenceKey,
+        sentence: CachedSentence,
+        claim: Claim | None,
+        *,
+        since: Claim | None = None,
+    ) -> None:
+        """Keeps it, unless the claim was lost or a purge came between."""
         self.calls["keep"] += 1
         if self.away or (claim is not None and self.claimed.get(key) != claim.token):
+            return
+        age = since.token if since else 0
+        if claim is None and self._purged.get(key.tenant_id, 0) > age:
             return
         self.kept[key] = sentence
         await self.give_up([claim] if claim else [])
@@ -91,6 +102,8 @@ class FakeAudioCache:
                 and sample_hash in (None, key.sample_hash)
             )
 
+        self._tokens += 1
+        self._purged[tenant_id] = self._tokens
         gone = [key for key in self.kept if meant(key)]
         for key in gone:
             del self.kept[key]
@@ -100,9 +113,9 @@ class FakeAudioCache:
             self._changed.notify_all()
         return len(gone)
 
-    def _look_up(self, key: SentenceKey) -> Lookup | Claim:
+    def _look_up(self, key: SentenceKey, *, first: bool) -> Lookup | Claim | CachedSentence:
         if key in self.kept:
-            return Lookup.KEPT
+            return self.kept[key] if first else Lookup.KEPT
         if key in self.claimed:
             return Lookup.BUSY
         self._tokens += 1

@@ -26,7 +26,7 @@ from voice_gateway.domain.receipt import Outcome, Receipt
 from voice_gateway.domain.speech import SpeechRequest
 from voice_gateway.domain.text import pause_after
 from voice_gateway.providers.registry import ProviderRegistry
-from voice_gateway.services.speech import SpeechCommand
+from voice_gateway.services.speech_requests import SpeechCommand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -26,7 +26,7 @@ from voice_gateway.domain.errors import AllProvidersFailedError, FailureReason, 
 from voice_gateway.domain.personality import Personality, VoiceConfig
 from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk
 from voice_gateway.providers.registry import ProviderRegistry
-from voice_gateway.services.speech import SpeechCommand
+from voice_gateway.services.speech_requests import SpeechCommand
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

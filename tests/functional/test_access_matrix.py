@@ -117,6 +117,7 @@ ACCESS: Final[Mapping[tuple[str, str], Access]] = {
     ),
     ("POST", f"{_ONE}/voice/match"): Access(_WRITE, names="marcel"),
     ("GET", "/api/providers"): Access(Scope.SPEECH_READ),
+    ("DELETE", "/api/cache"): Access(Scope.CACHE_PURGE),
     ("GET", "/api/receipts/{request_id}"): Access(Scope.SPEECH_READ, names="receipt"),
     ("GET", "/api/costs"): Access(Scope.COSTS_READ),
     ("GET", "/api/stats"): Access(Scope.COSTS_READ),

@@ -20,7 +20,7 @@ from voice_gateway.domain.samples.sample import original_path
 from voice_gateway.domain.speech import ProviderCapabilities
 from voice_gateway.providers.registry import ProviderRegistry
 from voice_gateway.services.chosen_samples import ChosenSamples
-from voice_gateway.services.speech import SpeechCommand
+from voice_gateway.services.speech_requests import SpeechCommand
 from voice_gateway.services.voice_consents import ConsentStatement
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from fakes.audio_cache import FakeAudioCache
 from fakes.budgets import FakeBudgets
 from fakes.clock import FakeClock
+from fakes.levels import FakeVoiceLevels
 from fakes.observer import RecordingObserver
 from fakes.personalities import FakePersonalities
 from fakes.providers import ScriptedProvider, tone
@@ -77,6 +78,7 @@ class House:
         self.usage = FakeUsage()
         registry = ProviderRegistry({"piper": lambda: self.piper, "espeak": lambda: self.floor})
         self.cache = FakeAudioCache()
+        self.levels = FakeVoiceLevels()
         self.budgets = FakeBudgets()
         router = routed(registry, SystemClock())
         self.service = speech_service(
@@ -88,8 +90,9 @@ class House:
             receipts=self.receipts,
             budgets=BudgetService(self.budgets, self.receipts, FakeClock()),
             quota=CharacterQuota(self.tenants, self.usage, FakeClock()),
-            router=CachedProvider(router, registry, self.cache, SystemClock()),
+            router=CachedProvider(router, registry, self.cache, self.levels, SystemClock()),
             cache=self.cache,
+            levels=self.levels,
             observer=self.observer,
         )
         self.app = create_app(self.service)
@@ -483,6 +486,7 @@ async def test_hanging_up_ends_the_work_and_keeps_the_receipt(house: House) -> N
     with pytest.raises(BrokenOffError):
         await _asgi(house.app, {"text": "One. Two.", "personality": "marcel"}, send)
     assert house.piper.closed == 1
+    await house.service.aclose()
     ((_, receipt),) = house.observer.receipts
     assert receipt.complete is False
     assert receipt.attempts[0].reason == "cancelled"

@@ -13,6 +13,7 @@ import pytest
 from fakes.audio_cache import FakeAudioCache
 from fakes.budgets import FakeBudgets
 from fakes.clock import FakeClock
+from fakes.levels import FakeVoiceLevels
 from fakes.observer import RecordingObserver
 from fakes.personalities import FakePersonalities
 from fakes.providers import ScriptedProvider
@@ -71,7 +72,7 @@ class House:
         self.observer = RecordingObserver()
         router = routed(registry, SystemClock())
         self.cache = FakeAudioCache()
-        behind = CachedProvider(router, registry, self.cache, SystemClock())
+        behind = CachedProvider(router, registry, self.cache, FakeVoiceLevels(), SystemClock())
         service = speech_service(
             self.personalities,
             registry,
@@ -115,13 +116,18 @@ async def ask(house: House, path: str = "/api/speech", **body: Any) -> httpx.Res
 
 
 async def get(
-    house: House, path: str, *, tenant: str = "demo", scopes: str = "speech:read"
+    house: House,
+    path: str,
+    *,
+    method: str = "GET",
+    tenant: str = "demo",
+    scopes: str = "speech:read",
 ) -> httpx.Response:
     context = {"requestId": "req-0", "authorizer": {"tenant": tenant, "scopes": scopes}}
     headers = {"x-amzn-request-context": json.dumps(context)}
     transport = httpx.ASGITransport(house.app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://voice") as client:
-        return await client.get(path, headers=headers)
+        return await client.request(method, path, headers=headers)
 
 
 def receipt_of(house: House, answer: httpx.Response) -> dict[str, Any]:
@@ -372,3 +378,57 @@ class TestProviders:
 
     async def test_need_a_right(self, house: House) -> None:
         assert (await get(house, "/api/providers", scopes="speech:write")).status_code == 403
+
+
+class TestPurge:
+    @staticmethod
+    async def purge(house: House, query: str = "", **more: str) -> httpx.Response:
+        asked = {"scopes": "cache:purge", **more}
+        return await get(house, f"/api/cache{query}", method="DELETE", **asked)  # type: ignore[arg-type]
+
+    @staticmethod
+    async def hits(house: House, text: str = "One.") -> int:
+        hits: int = receipt_of(house, await ask(house, text=text))["cache_hits"]
+        return hits
+
+    @pytest.mark.parametrize("query", ["", "?personality=marcel"])
+    async def test_what_was_purged_is_spoken_anew(self, query: str) -> None:
+        house = House(cached=True)
+        async with house.app.router.lifespan_context(house.app):
+            assert [await self.hits(house), await self.hits(house)] == [0, 1]
+            answer = await self.purge(house, query)
+            assert (answer.status_code, answer.json()) == (200, {"purged": 1})
+            assert await self.hits(house) == 0
+            assert (await self.purge(house, query)).json() == {"purged": 1}
+            assert (await self.purge(house, query)).json() == {"purged": 0}
+
+    @pytest.mark.parametrize("query", ["?personality=zac", "?personality=long-gone"])
+    async def test_others_keep_what_they_spoke(self, query: str) -> None:
+        house = House(cached=True)
+        async with house.app.router.lifespan_context(house.app):
+            await self.hits(house)
+            assert (await self.purge(house, query)).json() == {"purged": 0}
+            assert (await self.purge(house, tenant="other")).json() == {"purged": 0}
+            assert await self.hits(house) == 1
+
+    @pytest.mark.parametrize(
+        "query",
+        ["?personalty=marcel", "?personality=", "?personality=*", "?personality=a:b", "?x=1"],
+    )
+    async def test_a_slip_of_the_pen_purges_nothing(self, query: str) -> None:
+        house = House(cached=True)
+        async with house.app.router.lifespan_context(house.app):
+            await self.hits(house)
+            answer = await self.purge(house, query)
+            assert answer.status_code == 422, answer.text
+            assert await self.hits(house) == 1
+
+    async def test_a_cache_that_does_not_answer_is_no_success(self) -> None:
+        house = House(cached=True)
+        async with house.app.router.lifespan_context(house.app):
+            house.cache.away = True
+            assert (await self.purge(house)).status_code == 503
+
+    async def test_needs_a_right_of_its_own(self, house: House) -> None:
+        refused = await self.purge(house, scopes="speech:write speech:read")
+        assert refused.status_code == 403

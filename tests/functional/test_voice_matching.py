@@ -12,6 +12,7 @@ import pytest
 from fakes.audio_cache import FakeAudioCache
 from fakes.clock import FakeClock
 from fakes.events import lambda_context, rest_event
+from fakes.levels import FakeVoiceLevels
 from fakes.observer import RecordingObserver
 from fakes.personalities import FakePersonalities
 from fakes.providers import CataloguedProvider, ScriptedProvider
@@ -93,7 +94,7 @@ class House:
                 router,
                 SystemClock(),
                 samples=samples,
-                router=CachedProvider(router, registry, cache, SystemClock()),
+                router=CachedProvider(router, registry, cache, FakeVoiceLevels(), SystemClock()),
                 cache=cache,
                 observer=self.observer,
                 matching=VoiceMatching(self.personalities, samples, registry, matches, FakeClock()),

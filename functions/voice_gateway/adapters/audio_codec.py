@@ -88,7 +88,8 @@ class _Encoder(ABC):
 
     def _frames(self, samples: NDArray[np.float32]) -> NDArray[np.int16]:
         """Returns 16-bit frames, shape [n, channels]."""
-        return np.repeat(_to_int16(samples)[:, np.newaxis], self._channels, axis=1)
+        frames = _to_int16(samples)[:, np.newaxis]
+        return frames if self._channels == 1 else np.repeat(frames, self._channels, axis=1)
 
     @abstractmethod
     def _write(self, frames: NDArray[np.int16]) -> bytes: ...
@@ -106,7 +107,7 @@ class _PcmEncoder(_Encoder):
 
     def _write(self, frames: NDArray[np.int16]) -> bytes:
         header, self._header = self._header, b""
-        return header + frames.astype("<i2").tobytes()
+        return header + frames.astype("<i2", copy=False).tobytes()
 
     def _close(self) -> bytes:
         return b""
@@ -183,7 +184,9 @@ class _Outlet(io.RawIOBase):
 
 
 def _to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
-    return np.rint(np.clip(samples, -1, 1) * 32767).astype(np.int16)
+    scaled = samples * np.float32(32767)
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -32767, 32767, out=scaled).astype(np.int16)
 
 
 def _wav_header(sample_rate: int, channels: int) -> bytes:

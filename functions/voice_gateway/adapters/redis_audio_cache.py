@@ -6,6 +6,7 @@ cloned, so that a purge finds them by name, whatever else was evicted:
     audio:e:<tenant>:<personality>:<sample>:<settings>    a checksum, a line of JSON, the samples
     audio:l:…                                             the claim's token, for seconds
     audio:s:<tenant>, audio:b:<tenant>                    since when what is kept, and how big
+    audio:p:<tenant>                                      the fence at its last purge
 """
 
 from __future__ import annotations
@@ -41,13 +42,16 @@ MAX_TENANT_BYTES: Final = 64 * 1024 * 1024
 _POLL_SECONDS: Final = 0.02
 _SCAN_COUNT: Final = 500
 _SEAL_BYTES: Final = 4
+_PURGE_SECONDS: Final = 1800
+"""How long a purge is remembered: no answer is under way for longer."""
 
-# KEYS: entries, then locks, then the fence. Answers 0 kept, -1 busy, else the claim's token.
+# KEYS: entries, then locks, then the fence. Answers 0 kept, -1 busy, else the claim's token; of the
+# first one that is kept, what is kept, since that is what the listener waits for.
 _LOOK_UP: Final = """
 local n, found = (#KEYS - 1) / 2, {}
 for i = 1, n do
     if redis.call('EXISTS', KEYS[i]) == 1 then
-        found[i] = 0
+        found[i] = i == 1 and redis.call('GET', KEYS[i]) or 0
     else
         local token = redis.call('INCR', KEYS[#KEYS])
         local claimed = redis.call('SET', KEYS[n + i], token, 'NX', 'EX', ARGV[1])
@@ -57,11 +61,14 @@ end
 redis.call('EXPIRE', KEYS[#KEYS], 86400)
 return found
 """
-# KEYS: entry, lock, since, sizes. ARGV: token (0: none), value, seconds, now, most bytes.
+# KEYS: entry, lock, since, sizes, purge. ARGV: token (0: none), value, seconds, now, most bytes,
+# and a token as old as the work.
 _KEEP: Final = """
 if ARGV[1] ~= '0' then
     if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
     redis.call('UNLINK', KEYS[2])
+elseif tonumber(redis.call('GET', KEYS[5]) or 0) > tonumber(ARGV[6]) then
+    return 0
 end
 local function forget(names)
     for _, name in ipairs(names) do
@@ -116,6 +123,14 @@ return entries
 """
 
 
+# KEYS: fence, purge. ARGV: seconds.
+_REMEMBER: Final = """
+redis.call('SET', KEYS[2], redis.call('INCR', KEYS[1]), 'EX', ARGV[1])
+redis.call('EXPIRE', KEYS[1], 86400)
+"""
+_FENCE: Final = "audio:fence"
+
+
 class RedisAudioCache:
     """An `AudioCache` for all functions alike."""
 
@@ -123,17 +138,14 @@ class RedisAudioCache:
         self._connection = connection
         self._clock = clock
 
-    async def look_up(self, keys: Sequence[SentenceKey]) -> list[Lookup | Claim]:
+    async def look_up(self, keys: Sequence[SentenceKey]) -> list[Lookup | Claim | CachedSentence]:
         """Finds and claims, in one round trip; see the port."""
         names = [_name("e", key) for key in keys] + [_name("l", key) for key in keys]
         try:
-            found = await self._call(_LOOK_UP, [*names, "audio:fence"], [CLAIM_SECONDS])
+            found = await self._call(_LOOK_UP, [*names, _FENCE], [CLAIM_SECONDS])
         except SharedStateUnavailableError:
             return [Lookup.UNKNOWN] * len(keys)
-        known: dict[int, Lookup] = {0: Lookup.KEPT, -1: Lookup.BUSY}
-        return [
-            known.get(token) or Claim(key, token) for key, token in zip(keys, found, strict=True)
-        ]
+        return [_looked_up(key, told) for key, told in zip(keys, found, strict=True)]
 
     async def holds(self, keys: Sequence[SentenceKey]) -> list[bool]:
         """Looks without claiming, in one round trip; see the port."""
@@ -155,8 +167,7 @@ class RedisAudioCache:
             data: Any = await self._connection.call(lambda redis: redis.get(_name("e", key)))
         except SharedStateUnavailableError:
             return None
-        written = None if data is None else _unsealed(data)
-        return None if written is None else _read(written)
+        return None if data is None else _read(data)
 
     async def wait_for(self, key: SentenceKey, seconds: float) -> CachedSentence | None:
         """Looks again and again; see the port."""
@@ -170,18 +181,25 @@ class RedisAudioCache:
                 return None
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def keep(self, key: SentenceKey, sentence: CachedSentence, claim: Claim | None) -> None:
-        """Writes one, unless the claim was lost; see the port."""
+    async def keep(
+        self,
+        key: SentenceKey,
+        sentence: CachedSentence,
+        claim: Claim | None,
+        *,
+        since: Claim | None = None,
+    ) -> None:
+        """Writes one, unless the claim was lost or a purge came between; see the port."""
         value = _sealed(_written(sentence))
         if len(value) > MAX_ENTRY_BYTES:
             await self.give_up([claim] if claim else [])
             return
-        since, sizes = _index(key.tenant_id)
-        names = [_name("e", key), _name("l", key), since, sizes]
+        names = [_name("e", key), _name("l", key), *_index(key.tenant_id), _purge(key.tenant_id)]
         now = self._clock.now().timestamp()
-        token = claim.token if claim else 0
+        token, age = (one.token if one else 0 for one in (claim, since))
+        told = [token, value, KEPT_SECONDS, now, MAX_TENANT_BYTES, age]
         with suppress(SharedStateUnavailableError):
-            await self._call(_KEEP, names, [token, value, KEPT_SECONDS, now, MAX_TENANT_BYTES])
+            await self._call(_KEEP, names, told)
 
     async def renew(self, claims: Sequence[Claim]) -> None:
         """Gives the claims their whole time again; see the port."""
@@ -205,6 +223,7 @@ class RedisAudioCache:
         pattern = ":".join("*" if part is None else _literally(_part(part)) for part in parts)
         index, found, cursor = _index(tenant_id), 0, 0
         try:
+            await self._call(_REMEMBER, [_FENCE, _purge(tenant_id)], [_PURGE_SECONDS])
             while True:
                 cursor, names = await self._scan(cursor, f"audio:[el]:{pattern}:*")
                 if names:
@@ -250,6 +269,10 @@ def _index(tenant_id: str) -> tuple[str, str]:
     return f"audio:s:{_part(tenant_id)}", f"audio:b:{_part(tenant_id)}"
 
 
+def _purge(tenant_id: str) -> str:
+    return f"audio:p:{_part(tenant_id)}"
+
+
 def _part(part: str) -> str:
     """A part of a name, so that no part reaches into the next one."""
     return part.replace("%", "%25").replace(":", "%3A") or "-"
@@ -263,10 +286,11 @@ def _sealed(written: bytes) -> bytes:
     return zlib.crc32(written).to_bytes(_SEAL_BYTES) + written
 
 
-def _unsealed(data: bytes) -> bytes | None:
-    """Returns what was written; None when it is not that any more, and would be heard as noise."""
-    seal, written = data[:_SEAL_BYTES], data[_SEAL_BYTES:]
-    return written if seal == zlib.crc32(written).to_bytes(_SEAL_BYTES) else None
+def _looked_up(key: SentenceKey, told: int | bytes) -> Lookup | Claim | CachedSentence:
+    if isinstance(told, bytes):
+        return _read(told) or Lookup.KEPT
+    known = {0: Lookup.KEPT, -1: Lookup.BUSY}
+    return known.get(told) or Claim(key, told)
 
 
 def _written(sentence: CachedSentence) -> bytes:
@@ -277,19 +301,26 @@ def _written(sentence: CachedSentence) -> bytes:
             "rate": sentence.sample_rate,
             "match": sentence.match,
             "words": words,
+            "gain": sentence.gain,
         }
     )
     samples = np.rint(np.clip(sentence.samples, -1, 1) * 32767).astype("<i2")
     return head.encode() + b"\n" + samples.tobytes()
 
 
-def _read(data: bytes) -> CachedSentence:
-    head, _, samples = data.partition(b"\n")
-    fields = json.loads(head)
+def _read(data: bytes) -> CachedSentence | None:
+    """Reads an entry; None when it is not what was written, and would be heard as noise."""
+    seal, written = data[:_SEAL_BYTES], memoryview(data)[_SEAL_BYTES:]
+    if seal != zlib.crc32(written).to_bytes(_SEAL_BYTES):
+        return None
+    end = data.index(b"\n", _SEAL_BYTES)
+    fields = json.loads(data[_SEAL_BYTES:end])
+    samples = np.frombuffer(data, "<i2", offset=end + 1)
     return CachedSentence(
-        samples=np.frombuffer(samples, "<i2").astype(np.float32) * np.float32(1 / 32767),
+        samples=samples * np.float32(1 / 32767),
         sample_rate=int(fields["rate"]),
         voice=str(fields["voice"]),
         match=fields.get("match"),
         words=tuple(WordTiming(*word) for word in fields.get("words", ())),
+        gain=fields.get("gain"),
     )

@@ -27,6 +27,7 @@ class Scope(StrEnum):
     SPEECH_WRITE = "speech:write"
     COSTS_READ = "costs:read"
     COSTS_WRITE = "costs:write"
+    CACHE_PURGE = "cache:purge"
     CONSENT_REVOKE = "consent:revoke"
     USAGE_READ = "usage:read"
     KEYS_READ = "keys:read"

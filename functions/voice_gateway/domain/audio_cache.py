@@ -42,6 +42,9 @@ NOT_HEARD: Final = frozenset(
 sentence, the one provider, its voice, and whose it is. Every other field is a part of the key, also
 one that nobody has thought of yet."""
 
+KEPT_VERSION: Final = 2
+"""Of what is kept and how. Whoever knows an older one takes nothing from the newer."""
+
 # Seconds a character: no human language is spoken faster or slower, digits and breaths included.
 _LEAST: Final = 0.02
 _MOST: Final = 0.35
@@ -70,7 +73,7 @@ class SentenceKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedSentence:
-    """A sentence as its provider spoke it, before it was mastered."""
+    """A sentence as its provider spoke it, or mastered already."""
 
     samples: NDArray[np.float32]
     """Mono, in [-1, 1]; shape [n]."""
@@ -80,6 +83,8 @@ class CachedSentence:
     """How like the wanted voice it is; see `SpeechChunk`."""
     words: tuple[WordTiming, ...] = ()
     """When each is heard, where the provider told."""
+    gain: float | None = None
+    """What it was mastered at; None of one that was not."""
 
 
 class Lookup(Enum):
@@ -120,6 +125,7 @@ def sentence_keys(
         "voice": request.voices.get(provider),
         "engine": can.version,
         "shaping": SHAPING_VERSION,
+        "kept": KEPT_VERSION,
     }
     same_for_all = hashlib.sha256(json.dumps(heard, sort_keys=True, default=_plain).encode())
 

@@ -3,7 +3,7 @@
 | who | bills | counts |
 | --- | --- | --- |
 | google, watson | what it was asked to speak | every character, spaces and line ends too |
-| azure | the same | the same, and each ideograph twice |
+| azure | the same | the same, each ideograph twice, and the markup that asks for speed and pitch |
 | piper, xtts_v2, styletts2, espeak | nothing: they are ours | |
 
 A sentence is billed from the moment its vendor works on it, heard or not. So a turn that was broken
@@ -23,9 +23,9 @@ from voice_gateway.domain.money import dollars
 from voice_gateway.domain.receipt import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from voice_gateway.domain.speech import ProviderCapabilities
+    from voice_gateway.domain.speech import ProviderCapabilities, SpeechRequest
 
 _TURNED_AWAY: Final = frozenset(
     {
@@ -57,12 +57,16 @@ def billed_sentences(
 
 
 def charge(
-    capabilities: ProviderCapabilities, voice: str | None, sentences: Iterable[str]
+    capabilities: ProviderCapabilities,
+    request: SpeechRequest,
+    voice: str | None,
+    sentences: Sequence[str],
 ) -> tuple[int, Decimal]:
     """Works out what sentences cost.
 
     Args:
         capabilities: How the provider counts, and what it charges.
+        request: How they are to be spoken.
         voice: The one that speaks, or None for the one that the provider chooses.
         sentences: All of them are billed.
 
@@ -70,5 +74,6 @@ def charge(
         The characters, and dollars rounded to the micro-dollar.
     """
     characters = sum(map(capabilities.billed_characters, sentences))
+    characters += len(sentences) * capabilities.billed_markup(request, voice)
     price = Decimal(str(capabilities.price(voice)))
     return characters, dollars(characters * price / _MILLION)

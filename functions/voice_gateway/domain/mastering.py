@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from voice_gateway.domain.audio import SentenceTrimmer
 from voice_gateway.domain.samples.loudness import integrated_loudness
 from voice_gateway.domain.samples.signal import SILENT_DB
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from voice_gateway.domain.speech import SpeechRequest
 
 TARGET_LUFS: Final = -16.0
 CEILING_DB: Final = -1.0
@@ -31,6 +34,12 @@ _RELEASE_SECONDS: Final = 0.1
 _BIT: Final = 2048
 _HALF_TAPS: Final = 8
 _PHASES: Final = (0.25, 0.5, 0.75)
+_CEILING: Final = 10 ** (CEILING_DB / 20)
+_RISES_FROM: Final = 0.7 * _CEILING
+"""Between its samples, speech rises above them by 3 dB at the very most."""
+_LOUD: Final = 0.5 * _CEILING
+_OPEN: Final = 1 - 1e-6
+"""A gain this near to 1 is only the rounding of it."""
 
 
 def loudness(samples: NDArray[np.float32], sample_rate: int) -> float | None:
@@ -56,6 +65,27 @@ def gain_for(lufs: float | None) -> float:
     if lufs is None:
         return 1.0
     return float(10 ** (np.clip(TARGET_LUFS - lufs, -GAIN_LIMIT_DB, GAIN_LIMIT_DB) / 20))
+
+
+def level_key(request: SpeechRequest, provider: str, voice: str) -> str:
+    """Names a voice's level: a cloned one by its sample too, whose name two tenants may use."""
+    scope = f"{request.tenant_id}/{request.sample_path}" if request.sample_path else ""
+    return f"{scope}:{provider}:{voice}"
+
+
+def mastered(samples: NDArray[np.float32], sample_rate: int, gain: float) -> NDArray[np.float32]:
+    """Masters a whole sentence, as it would come out in the midst of others.
+
+    It does: the shortest pause between two is longer than the limiter needs to let go.
+    """
+    trimmer, edges, limiter = (
+        SentenceTrimmer(sample_rate),
+        SentenceEdges(sample_rate),
+        Limiter(sample_rate),
+    )
+    trimmed = np.concatenate((trimmer.push(samples), trimmer.finish())) * np.float32(gain)
+    whole = np.concatenate((edges.push(trimmed), edges.finish()))
+    return np.concatenate((limiter.push(whole), limiter.finish()))
 
 
 class SentenceEdges:
@@ -118,11 +148,12 @@ class Limiter:
         count = max(0, held.size - 2 * _HALF_TAPS - self._ahead)
         self._input = held[count:]
         ready = held[_HALF_TAPS : _HALF_TAPS + count]
-        ceiling = 10 ** (CEILING_DB / 20)
-        # Between its samples, speech rises above them by 3 dB at the very most.
-        if count and (np.abs(held).max() >= ceiling * 0.7 or self._gains.min() < 1):
-            needed = np.minimum(1, ceiling / np.maximum(_peaks(held), ceiling))
-            ready = np.asarray(ready * self._turned_down(needed), dtype=np.float32)
+        rests = bool(self._gains.min() >= _OPEN)
+        if count and not (rests and np.abs(held).max() < _RISES_FROM):
+            peaks = _peaks(held)
+            if not rests or peaks.max() > _CEILING:
+                needed = np.minimum(1, _CEILING / np.maximum(peaks, _CEILING))
+                ready = np.asarray(ready * self._turned_down(needed), dtype=np.float32)
         skipped = min(self._ahead - self._skipped, count)
         self._skipped += skipped
         return ready[skipped:]
@@ -157,18 +188,22 @@ def _peaks(samples: NDArray[np.float32]) -> NDArray[np.floating]:
 
     For the samples of [n] that have `_HALF_TAPS` neighbours on both sides: shape [n − 2 · half].
     """
-    at = samples[_HALF_TAPS:-_HALF_TAPS]
-    peaks = np.abs(at)
-    for weights in _between_samples():
-        between = np.convolve(samples, weights, mode="valid")
-        peaks = np.maximum(peaks, np.abs(between[1 : 1 + at.size]))
+    peaks = np.abs(samples[_HALF_TAPS : 1 - _HALF_TAPS])
+    # Only beside a loud sample can it be too loud between two, and few samples are that loud.
+    loud = np.flatnonzero(np.maximum(peaks[:-1], peaks[1:]) >= _LOUD)
+    peaks = peaks[:-1]
+    if loud.size:
+        around = samples[loud[:, np.newaxis] + np.arange(1, 2 * _HALF_TAPS + 1)]
+        between = np.abs(around @ _between_samples())
+        peaks[loud] = np.maximum(peaks[loud], between.max(axis=1))
     return peaks
 
 
 @cache
-def _between_samples() -> tuple[NDArray[np.float32], ...]:
-    """Returns what `np.convolve` interpolates with: a windowed sinc for each phase."""
-    taps = np.arange(_HALF_TAPS, -_HALF_TAPS, -1)
-    distances = (phase - taps for phase in _PHASES)
-    window = np.pi / (2 * _HALF_TAPS + 1)
-    return tuple((np.sinc(d) * np.cos(window * d) ** 2).astype(np.float32) for d in distances)
+def _between_samples() -> NDArray[np.float32]:
+    """Returns what interpolates: a windowed sinc for each phase; shape [2 · half, phases]."""
+    taps = np.arange(1 - _HALF_TAPS, _HALF_TAPS + 1)
+    distances = np.array(_PHASES) - taps[:, np.newaxis]
+    window = np.cos(np.pi / (2 * _HALF_TAPS + 1) * distances) ** 2
+    weights: NDArray[np.float32] = (np.sinc(distances) * window).astype(np.float32)
+    return weights

@@ -9,7 +9,11 @@ from typing import Final
 _GOOGLE: Final = "https://cloud.google.com/text-to-speech/pricing"
 _AZURE: Final = "https://azure.microsoft.com/pricing/details/cognitive-services/speech-services/"
 _IBM: Final = "https://www.ibm.com/products/text-to-speech/pricing"
-_NOTED: Final = date(2026, 11, 23)
+# Compared on this day with what others read off those pages: Google's on 2026-08-24, Azure's in its
+# retail price list (https://prices.azure.com/api/retail/prices, East US: the meters "S1 Neural Text
+# To Speech Characters" and "Neural HD Text to Speech Characters") on 2026-09-22, and IBM's as two
+# cents a thousand characters, undated. None of the three pages itself could be read from here.
+_NOTED: Final = date(2026, 11, 27)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ PRICES: Final = (
     Price("google", "chirp3-hd", 30.0, _GOOGLE),
     Price("google", "studio", 160.0, _GOOGLE),
     Price("azure", "neural", 15.0, _AZURE),
-    Price("azure", "neural-hd", 30.0, _AZURE),
+    Price("azure", "neural-hd", 22.0, _AZURE),
     Price("watson", "neural", 20.0, _IBM),
     Price("watson", "expressive", 20.0, _IBM),
     Price("watson", "natural", 20.0, _IBM),

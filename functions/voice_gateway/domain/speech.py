@@ -10,7 +10,7 @@ from voice_gateway.domain.language import primary
 from voice_gateway.domain.personality import AdvancedSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -27,6 +27,8 @@ class Journal:
 
     attempts: list[Attempt] = field(default_factory=list)
     not_applied: set[str] = field(default_factory=set)
+    afterwards: list[Awaitable[None]] = field(default_factory=list)
+    """What goes on when all is heard, and must have ended before the answer does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,12 @@ class SpeechChunk:
     """How like the wanted voice this one is, 0 to 1; None where nothing was compared."""
     words: tuple[WordTiming, ...] = ()
     """Those of the sentence that became known with this chunk, where the provider tells them."""
+    gain: float | None = None
+    """Of a whole sentence that is mastered already: what at."""
+
+
+def _none(request: SpeechRequest, voice: str | None) -> int:
+    return 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +136,9 @@ class ProviderCapabilities:
     """Where prices differ: a voice's name → USD per million characters."""
     billed_characters: Callable[[str], int] = len
     """How many characters of a sentence are paid for."""
+    billed_markup: Callable[[SpeechRequest, str | None], int] = _none
+    """How many are paid for beside each sentence of a request, in a voice or in the one that it
+    chooses itself."""
     version: str = "1"
     """Of engine and model: audio of another one is not taken from the cache."""
 

@@ -18,11 +18,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from voice_gateway import bootstrap
-from voice_gateway.api_models import SpeechBody
+from voice_gateway.api_models import PurgedView, PurgeQuery, SpeechBody
 from voice_gateway.domain import access
 from voice_gateway.domain.audio import media_type
 from voice_gateway.domain.limits import MAX_BODY_BYTES
-from voice_gateway.handlers.incoming import parse_body, tenant_with, too_large
+from voice_gateway.handlers.incoming import parse_body, parse_query, tenant_with, too_large
 from voice_gateway.http_errors import (
     PROBLEM_JSON,
     Problem,
@@ -72,6 +72,7 @@ def create_app(service: SpeechService | None = None) -> Starlette:
             Route("/api/speech", _speak, methods=["POST"]),
             Route("/api/speech/estimate", _estimate, methods=["POST"]),
             Route("/api/providers", _providers, methods=["GET"]),
+            Route("/api/cache", _purge_cache, methods=["DELETE"]),
             Route(
                 "/api/personalities/{personality_id}/voice/match", _match_voices, methods=["POST"]
             ),
@@ -186,6 +187,13 @@ async def _estimate(request: Request) -> Response:
 async def _providers(request: Request) -> Response:
     tenant = tenant_with(access.Scope.SPEECH_READ, _context(request))
     return _found(await _service(request).overview(tenant), request)
+
+
+async def _purge_cache(request: Request) -> Response:
+    tenant = tenant_with(access.Scope.CACHE_PURGE, _context(request))
+    query = parse_query(PurgeQuery, request.query_params)
+    purged = await _service(request).purge(tenant, query.personality)
+    return _found(PurgedView(purged=purged), request)
 
 
 async def _match_voices(request: Request) -> Response:

@@ -23,6 +23,7 @@ from voice_gateway.providers.cloud import (
     check_length,
     field,
     in_markup,
+    in_quotes,
     unless,
     voice_for,
     within,
@@ -47,6 +48,7 @@ _RATE: Final = 24_000
 _SPEED: Final = (0.5, 2.0)
 _PITCH: Final = (-12.0, 7.0)
 """Semitones: the service takes half to one and a half times the voice's own pitch."""
+_END_OF_PROSODY: Final = "</prosody>"
 _TICKS_A_SECOND: Final = 10_000_000
 _IDLE_SECONDS: Final = 60.0
 """How long a connection may wait for its next request; the service ends it after minutes."""
@@ -105,6 +107,7 @@ class AzureProvider:
             usd_per_million_characters=usd_per_million(NAME, "neural"),
             price_of_voice=lambda voice: usd_per_million(NAME, _class_of(voice)),
             billed_characters=billed_characters,
+            billed_markup=billed_markup,
         )
 
     async def warm_up(self) -> None:
@@ -274,8 +277,16 @@ class _Line:
 
 
 def billed_characters(text: str) -> int:
-    """What Azure counts: Chinese characters, kanji and hanja twice."""
-    return len(text) + sum("CJK UNIFIED" in unicodedata.name(c, "") for c in text)
+    """What Azure counts of a sentence: it as it is sent; Chinese characters, kanji, hanja twice."""
+    return len(in_markup(text)) + sum("CJK UNIFIED" in unicodedata.name(c, "") for c in text)
+
+
+def billed_markup(request: SpeechRequest, voice: str | None) -> int:
+    """What Azure counts beside each sentence: all markup but `speak` and `voice`."""
+    if voice is not None and _is_hd(voice):
+        return 0
+    change = _prosody(_within(request.speed, _SPEED), _within(request.pitch, _PITCH))
+    return len(change + _END_OF_PROSODY) if change else 0
 
 
 def _config(account: Mapping[str, object]) -> Any:
@@ -329,15 +340,24 @@ def _classes(quality: Quality) -> tuple[str, ...]:
 
 def _ssml(sentence: str, voice: Voice, speed: float, pitch: float) -> str:
     text = in_markup(sentence)
-    change = f' rate="{(speed - 1) * 100:+.1f}%"' if speed != 1 else ""
-    change += f' pitch="{pitch:+.2f}st"' if pitch else ""
-    if change:
-        text = f"<prosody{change}>{text}</prosody>"
+    if change := _prosody(speed, pitch):
+        text = change + text + _END_OF_PROSODY
     return (
         '<speak version="1.0" xmlns="http://www.w3.org/2001/10/synthesis" '
-        f'xml:lang="{in_markup(voice.languages[0])}">'
-        f'<voice name="{in_markup(voice.name)}">{text}</voice></speak>'
+        f'xml:lang="{in_quotes(voice.languages[0])}">'
+        f'<voice name="{in_quotes(voice.name)}">{text}</voice></speak>'
     )
+
+
+def _prosody(speed: float, pitch: float) -> str:
+    """The tag that asks for speed and pitch; empty where both are the voice's own."""
+    change = f' rate="{(speed - 1) * 100:+.1f}%"' if speed != 1 else ""
+    change += f' pitch="{pitch:+.2f}st"' if pitch else ""
+    return f"<prosody{change}>" if change else ""
+
+
+def _within(value: float, bounds: tuple[float, float]) -> float:
+    return min(max(value, bounds[0]), bounds[1])
 
 
 def _failure(error: str) -> ProviderError:

@@ -19,6 +19,7 @@ from voice_gateway.domain.audio_cache import (
 )
 from voice_gateway.domain.billing import charge
 from voice_gateway.domain.chain import FLOOR, PATIENCE_SECONDS
+from voice_gateway.domain.mastering import gain_for, level_key, mastered
 from voice_gateway.domain.receipt import Attempt, Outcome
 from voice_gateway.domain.speech import Journal, SpeechChunk, is_voice
 from voice_gateway.providers.ahead import Ahead
@@ -29,8 +30,9 @@ from voice_gateway.providers.speaking import LAST_RESORT_SECONDS
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine
 
+    from voice_gateway.domain.audio_cache import SentenceKey
     from voice_gateway.domain.speech import ProviderCapabilities, SpeechRequest
-    from voice_gateway.ports import AudioCache, Clock, SpeechProvider
+    from voice_gateway.ports import AudioCache, Clock, SpeechProvider, VoiceLevels
     from voice_gateway.providers.registry import ProviderRegistry
 
 _RENEW_AFTER_SECONDS: Final = 4.0
@@ -58,11 +60,17 @@ class CachedProvider:
     """
 
     def __init__(
-        self, router: SpeechProvider, registry: ProviderRegistry, cache: AudioCache, clock: Clock
+        self,
+        router: SpeechProvider,
+        registry: ProviderRegistry,
+        cache: AudioCache,
+        levels: VoiceLevels,
+        clock: Clock,
     ) -> None:
         self.router = router
         self.registry = registry
         self.cache = cache
+        self.levels = levels
         self.clock = clock
         self._tidying: set[asyncio.Task[None]] = set()
 
@@ -108,8 +116,7 @@ class CachedProvider:
                     yield chunk
         finally:
             await answer.close()
-        # In Lambda nothing goes on after the answer has ended.
-        await asyncio.gather(*answer.keeping)
+        request.journal.afterwards.extend(answer.keeping)
 
     def tidy(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Does something that no listener waits for."""
@@ -147,8 +154,10 @@ class _Answer:
         self._request = request
         self._expected = expected
         self._keys = sentence_keys(request, expected.name, expected.can)
-        self._lookups: list[Lookup | Claim] = []
+        self._lookups: list[Lookup | Claim | CachedSentence] = []
         self._claims: dict[int, Claim] = {}
+        self._since: Claim | None = None
+        """Tells how old this answer is."""
         self._renewed = door.clock.monotonic()
         self._ahead: _Begun | None = None
         self._taken_over_by: str | None = None
@@ -162,6 +171,7 @@ class _Answer:
         self._claims = {
             i: found for i, found in enumerate(self._lookups) if isinstance(found, Claim)
         }
+        self._since = next(iter(self._claims.values()), None)
         position, end = 0, len(self._keys)
         while position < end:
             if not self._is_missing(position):
@@ -229,8 +239,10 @@ class _Answer:
             self._story.append(begun.journal)
 
     async def _kept(self, position: int) -> CachedSentence | None:
-        key, cache = self._keys[position], self._door.cache
-        if self._lookups[position] is Lookup.KEPT:
+        key, cache, found = self._keys[position], self._door.cache, self._lookups[position]
+        if isinstance(found, CachedSentence):
+            return found
+        if found is Lookup.KEPT:
             return await cache.fetch(key)
         seconds = PATIENCE_SECONDS[self._request.quality]
         if self._request.deadline is not None:
@@ -240,7 +252,7 @@ class _Answer:
 
     def _from_cache(self, position: int, sentence: CachedSentence) -> SpeechChunk:
         text = self._request.sentences[position]
-        _, saved = charge(self._expected.can, sentence.voice, [text])
+        _, saved = charge(self._expected.can, self._request, sentence.voice, [text])
         before = self._story[-1] if self._story else None
         if isinstance(before, Attempt) and before.voice == sentence.voice:
             self._story[-1] = before.model_copy(
@@ -268,6 +280,7 @@ class _Answer:
             voice=sentence.voice,
             match=sentence.match,
             words=sentence.words,
+            gain=sentence.gain,
         )
 
     async def _run(self, start: int, stop: int) -> AsyncGenerator[SpeechChunk]:
@@ -353,7 +366,20 @@ class _Answer:
             match=first.match,
             words=tuple(word for piece in pieces for word in piece.words),
         )
-        self.keeping.append(self._door.tidy(self._door.cache.keep(key, kept, claim)))
+        self.keeping.append(self._door.tidy(self._keep_mastered(key, kept, claim, provider.name)))
+
+    async def _keep_mastered(
+        self, key: SentenceKey, sentence: CachedSentence, claim: Claim | None, provider: str
+    ) -> None:
+        """Keeps a sentence ready to go out, where its voice's level is known by now."""
+        name = level_key(self._request, provider, sentence.voice)
+        if (level := await self._door.levels.find(name)) is not None:
+            gain = gain_for(level)
+            samples = await asyncio.to_thread(
+                mastered, sentence.samples, sentence.sample_rate, gain
+            )
+            sentence = replace(sentence, samples=samples, gain=gain)
+        await self._door.cache.keep(key, sentence, claim, since=self._since)
 
     def _give_up(self, start: int, stop: int) -> None:
         """Lets others speak what is still claimed of these sentences."""

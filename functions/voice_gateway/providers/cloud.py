@@ -7,7 +7,7 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
@@ -184,8 +184,16 @@ def unless(asked: float, applied: float) -> float | None:
 
 
 def in_markup(text: str) -> str:
-    """A text as it may stand in an XML document: read out to the last character, never obeyed."""
-    return escape(_UNWRITABLE.sub(" ", text), {'"': "&quot;", "'": "&apos;"})
+    """A text as it may stand between tags: read out to the last character, never obeyed.
+
+    Quotation marks stay, for they mean nothing there, and each character more may be billed.
+    """
+    return escape(_UNWRITABLE.sub(" ", text))
+
+
+def in_quotes(text: str) -> str:
+    """A text as it may stand between an attribute's quotation marks."""
+    return quoteattr(_UNWRITABLE.sub(" ", text), {'"': "&quot;"})[1:-1]
 
 
 class Pcm16:

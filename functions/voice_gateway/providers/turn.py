@@ -42,6 +42,7 @@ class Turn:
         hedge: bool,
     ) -> None:
         self.provider = provider.name
+        self._request = request
         self._sentences = request.sentences
         self._capabilities = provider.capabilities
         self._pinned = request.voices.get(provider.name)
@@ -99,7 +100,8 @@ class Turn:
             outcome=outcome,
             reason=reason,
         )
-        characters, cost = charge(self._capabilities, self._voice or self._pinned, billed)
+        voice = self._voice or self._pinned
+        characters, cost = charge(self._capabilities, self._request, voice, billed)
         return Attempt(
             provider=self.provider,
             outcome=outcome,

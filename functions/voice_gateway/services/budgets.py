@@ -36,11 +36,18 @@ class Spending:
 
 
 @dataclass(slots=True)
-class _Remembered:
+class Remembered:
+    """What was read a moment ago, and what this process has spent since."""
+
     budget: Budget
     month: str
     spent: Decimal
     until: float
+
+    @property
+    def state(self) -> BudgetState | None:
+        """How far it is spent; None without a bound."""
+        return self.budget.state(self.spent)
 
 
 class BudgetService:
@@ -54,7 +61,7 @@ class BudgetService:
         self._budgets = budgets
         self._ledger = ledger
         self._clock = clock
-        self._remembered: dict[str, _Remembered] = {}
+        self._remembered: dict[str, Remembered] = {}
 
     def set(self, tenant_id: str, budget: Budget) -> Spending:
         """Sets a tenant's budget; other processes follow it `REMEMBERED_SECONDS` later at most.
@@ -89,18 +96,26 @@ class BudgetService:
         Raises:
             StorageUnavailableError: The table did not answer.
         """
-        now, month = self._clock.monotonic(), month_of(self._clock.now())
-        known = self._remembered.get(tenant_id)
-        if known is None or known.until <= now or known.month != month:
+        known = self.remembered(tenant_id)
+        if known is None:
+            month = month_of(self._clock.now())
             budget = self._budgets.get(tenant_id)
             # Most tenants have no bound, and then nobody needs to know what they spent.
             bounded = budget.monthly_usd is not None
             spent = self._ledger.spent(tenant_id, month) if bounded else FREE
-            known = _Remembered(budget, month, spent, now + REMEMBERED_SECONDS)
+            until = self._clock.monotonic() + REMEMBERED_SECONDS
+            known = Remembered(budget, month, spent, until)
             if len(self._remembered) >= _TENANTS_REMEMBERED:
                 self._remembered.clear()
             self._remembered[tenant_id] = known
-        return known.budget.state(known.spent)
+        return known.state
+
+    def remembered(self, tenant_id: str) -> Remembered | None:
+        """Looks into the memory alone; None where nothing fresh is in it."""
+        known = self._remembered.get(tenant_id)
+        if known is None or known.until <= self._clock.monotonic():
+            return None
+        return known if known.month == month_of(self._clock.now()) else None
 
     def add(self, tenant_id: str, cost: Decimal) -> None:
         """Takes note of what this process has just spent."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from voice_gateway.domain.mastering import (
     Limiter,
     SentenceEdges,
     gain_for,
+    level_key,
     loudness,
 )
 from voice_gateway.domain.text import pause_after
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from voice_gateway.domain.speech import SpeechChunk
+    from voice_gateway.domain.speech import SpeechChunk, SpeechRequest
     from voice_gateway.ports import VoiceLevels
 
 
@@ -68,17 +69,16 @@ class Mastering:
     what was heard in all is remembered for the next time.
     """
 
-    def __init__(self, levels: VoiceLevels, sentences: tuple[str, ...], scope: str) -> None:
+    def __init__(self, levels: VoiceLevels, request: SpeechRequest) -> None:
         """Begins an answer.
 
         Args:
             levels: What is known of voices.
-            sentences: The text's.
-            scope: Tells voices of the same name apart: what was cloned, and whose it is.
+            request: What is spoken.
         """
         self._levels = levels
-        self._sentences = sentences
-        self._scope = scope
+        self._request = request
+        self._sentences = request.sentences
         self._voices: dict[str, _Voice] = {}
         self._sentence: int | None = None
         self._last: SpeechChunk | None = None
@@ -109,6 +109,16 @@ class Mastering:
                 self._trimmer = SentenceTrimmer(self._rate)
                 self._edges = SentenceEdges(self._rate)
             self._last = chunk
+            if chunk.gain is not None:
+                if (await self._voice(chunk)).gain == chunk.gain:
+                    is_end = chunk.sentence == len(self._sentences) - 1
+                    self._ended |= is_end
+                    whole = np.concatenate((self._limiter.finish(), chunk.samples))
+                    self._limiter = Limiter(self._rate)
+                    yield self._audio(chunk, whole, ends=is_end)
+                    continue
+                # Its voice was measured anew since.
+                chunk = replace(chunk, samples=chunk.samples / np.float32(chunk.gain))
             trimmed = self._trimmer.push(chunk.samples)
             if chunk.last:
                 trimmed = np.concatenate((trimmed, self._trimmer.finish()))
@@ -155,7 +165,7 @@ class Mastering:
         return samples * np.float32(voice.gain)
 
     async def _voice(self, chunk: SpeechChunk) -> _Voice:
-        key = f"{self._scope}:{chunk.provider}:{chunk.voice}"
+        key = level_key(self._request, chunk.provider, chunk.voice)
         voice = self._voices.get(key)
         if voice is None or voice.sample_rate != chunk.sample_rate:
             known = await self._levels.find(key)

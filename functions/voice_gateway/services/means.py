@@ -112,8 +112,8 @@ async def _estimate(
     can, voice = provider.capabilities, request.voices.get(name)
     keys = sentence_keys(request, name, can)
     kept = tuple(zip(request.sentences, await cache.holds(keys), strict=True))
-    cached, saved = charge(can, voice, [sentence for sentence, there in kept if there])
-    fresh, cost = charge(can, voice, [sentence for sentence, there in kept if not there])
+    cached, saved = charge(can, request, voice, [sentence for sentence, there in kept if there])
+    fresh, cost = charge(can, request, voice, [sentence for sentence, there in kept if not there])
     return ProviderEstimate(
         provider=name,
         usable=can.speaks(request.language) and name not in request.too_dear,

@@ -115,5 +115,9 @@ class Reserved:
             StorageUnavailableError: The table did not answer.
         """
         await asyncio.wait({self._reserving})
-        if self._reserving.exception() is None:
-            await asyncio.to_thread(self._quota.settle, self._reserving.result(), spoken)
+        if self._reserving.exception() is not None:
+            return
+        reservation = self._reserving.result()
+        # Mostly all of it was spoken, and a thread for nothing costs more than the comparison.
+        if reservation.characters != spoken:
+            await asyncio.to_thread(self._quota.settle, reservation, spoken)

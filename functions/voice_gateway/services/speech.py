@@ -5,45 +5,33 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
-from itertools import groupby
 from typing import TYPE_CHECKING
 
-from voice_gateway.domain.audio import AudioFormat, rates_of
-from voice_gateway.domain.chain import FLOOR, chain_for
+from voice_gateway.domain.audio import rates_of
 from voice_gateway.domain.errors import (
     AllProvidersFailedError,
-    BudgetSpentError,
-    FailureReason,
     InvalidRequestError,
     NotFoundError,
     StaleWriteError,
     StorageUnavailableError,
 )
-from voice_gateway.domain.language import primary
-from voice_gateway.domain.lexicon import as_said
-from voice_gateway.domain.limits import MAX_TEXT_CHARACTERS
-from voice_gateway.domain.money import FREE
-from voice_gateway.domain.receipt import Asked, Outcome, Receipt, Served
-from voice_gateway.domain.samples.sample import SampleRefusal
-from voice_gateway.domain.speech import SpeechRequest, is_voice
-from voice_gateway.domain.text import split_sentences
-from voice_gateway.domain.tiers import Purpose
-from voice_gateway.domain.voice_match import traits_of
+from voice_gateway.domain.receipt import Outcome, Receipt
 from voice_gateway.services.bookkeeping import Bookkeeper
 from voice_gateway.services.mastering import Mastering
 from voice_gateway.services.means import estimate, within_means
 from voice_gateway.services.providers import overview
 from voice_gateway.services.quota import Reserved
+from voice_gateway.services.receipts import Progress, receipt_of
+from voice_gateway.services.speech_requests import blame, request_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine
     from typing import Any
 
-    from voice_gateway.domain.budget import BudgetState, Optimize
-    from voice_gateway.domain.chain import Quality
-    from voice_gateway.domain.personality import AdvancedSettings, Personality, VoiceConfig
+    from voice_gateway.domain.budget import BudgetState
+    from voice_gateway.domain.personality import Personality
     from voice_gateway.domain.samples.sample import VoiceSample
+    from voice_gateway.domain.speech import SpeechRequest
     from voice_gateway.domain.voice_match import VoiceMatches
     from voice_gateway.ports import (
         AudioCache,
@@ -63,34 +51,8 @@ if TYPE_CHECKING:
     from voice_gateway.services.means import Estimate
     from voice_gateway.services.providers import ProviderList
     from voice_gateway.services.quota import CharacterQuota
+    from voice_gateway.services.speech_requests import SpeechCommand
     from voice_gateway.services.voice_matching import VoiceMatching
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpeechCommand:
-    """What a caller wants spoken; None leaves the choice to the personality."""
-
-    tenant_id: str
-    request_id: str
-    personality_id: str
-    text: str
-    language: str | None = None
-    quality: Quality | None = None
-    optimize: Optimize | None = None
-    provider: str | None = None
-    """Forces one provider."""
-    speed: float | None = None
-    pitch: float | None = None
-    advanced: AdvancedSettings | None = None
-    strict: bool = False
-    fresh: bool = False
-    """Spoken anew, and not kept."""
-    audio_format: AudioFormat = AudioFormat.WAV
-    sample_rate: int = 24_000
-    channels: int = 1
-    purpose: Purpose = Purpose.LIVE
-    seconds_left: float | None = None
-    """How long the caller's runtime will still wait; None for no bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,20 +65,6 @@ class SpeechAnswer:
     """How far the tenant's monthly budget is spent; None without a budget."""
     audio: AsyncGenerator[bytes]
     """The bytes, in order. The receipt is stored before this ends; closing it ends the work."""
-
-
-class _Progress:
-    """What the receipt needs to know of the stream."""
-
-    def __init__(self, started: float) -> None:
-        self.started = started
-        self.first_piece: MasteredAudio | None = None
-        self.first_audio: float | None = None
-        self.audio_seconds = 0.0
-        self.paused = 0.0
-        """Seconds that the listener took, not we."""
-        self.saving: asyncio.Task[None] | None = None
-        """The receipt on its way into the table, and the characters with it."""
 
 
 class SpeechService:
@@ -189,7 +137,7 @@ class SpeechService:
             QuotaExceededError: The tenant has used up its characters of this month.
             StorageUnavailableError: The table did not answer.
         """
-        progress = _Progress(self._clock.monotonic())
+        progress = Progress(self._clock.monotonic())
         if (rates := rates_of(command.audio_format)) and command.sample_rate not in rates:
             listed = ", ".join(map(str, rates))
             raise InvalidRequestError(
@@ -212,7 +160,7 @@ class SpeechService:
             raise
 
     async def _begin(
-        self, command: SpeechCommand, progress: _Progress, reserved: Reserved
+        self, command: SpeechCommand, progress: Progress, reserved: Reserved
     ) -> SpeechAnswer:
         request = await self._prepare(command)
         await reserved.granted()
@@ -220,7 +168,7 @@ class SpeechService:
         try:
             first_bytes = await anext(stream)
         except AllProvidersFailedError as error:
-            refused = _blame(error, command, request)
+            refused = blame(error, command, request)
             if refused is error:
                 self._observer.failed(command.tenant_id, command.request_id, error.attempts)
             raise refused from None
@@ -247,6 +195,18 @@ class SpeechService:
         """Tells who can speak here, and how this tenant stands with them."""
         return await overview(self._providers, self._health, tenant_id)
 
+    async def purge(self, tenant_id: str, personality_id: str | None) -> int:
+        """Forgets the audio that is kept for a tenant, all of it or what one personality spoke.
+
+        Returns:
+            How many sentences there were.
+
+        Raises:
+            StorageUnavailableError: The cache did not answer; nothing can be said of what is left.
+        """
+        # Whether there is such a personality is not asked: it may have been deleted.
+        return await self._cache.purge(tenant_id, personality_id=personality_id)
+
     async def match_voices(self, tenant_id: str, personality_id: str) -> VoiceMatches:
         """Works out who would speak for a personality at each provider; see `VoiceMatching`."""
         return await self._matching.match(tenant_id, personality_id)
@@ -254,13 +214,19 @@ class SpeechService:
     async def _prepare(self, command: SpeechCommand) -> SpeechRequest:
         (personality, sample), budget, _ = await asyncio.gather(
             asyncio.to_thread(self._personality, command),
-            asyncio.to_thread(self._budgets.state, command.tenant_id),
+            self._budget(command.tenant_id),
             # The router asks right after, and finds the answer here.
             self._health.standings(command.tenant_id),
         )
-        request = self._request(command, personality, sample)
+        request = request_for(command, personality, sample, self._clock.monotonic())
         optimize = command.optimize or personality.voice_config.optimize
         return within_means(request, optimize, budget, self._providers)
+
+    async def _budget(self, tenant_id: str) -> BudgetState | None:
+        # Mostly it is known, and a thread costs more than the look.
+        if (known := self._budgets.remembered(tenant_id)) is not None:
+            return known.state
+        return await asyncio.to_thread(self._budgets.state, tenant_id)
 
     def _personality(self, command: SpeechCommand) -> tuple[Personality, VoiceSample | None]:
         try:
@@ -269,76 +235,16 @@ class SpeechService:
             raise NotFoundError(error.message, field="personality") from None
         return found, self._samples.chosen(found)
 
-    def _request(
-        self, command: SpeechCommand, personality: Personality, sample: VoiceSample | None
-    ) -> SpeechRequest:
-        config = personality.voice_config
-        refused = _refusal(config, sample)
-        cloned = sample if refused is None else None
-        if refused is not None and command.strict:
-            raise InvalidRequestError(
-                f"The personality's own voice may not be cloned ({refused}), and no substitute is "
-                "allowed.",
-                field="strict",
-            )
-        language = (command.language or config.language).lower()
-        quality = command.quality or config.quality
-        say = partial(as_said, lexicon=personality.lexicon, language=language)
-        sentences = split_sentences(command.text, language, say)
-        if (length := sum(map(len, sentences))) > MAX_TEXT_CHARACTERS:
-            raise InvalidRequestError(
-                f"As the personality's lexicon says it, it is {length} characters long; at most "
-                f"{MAX_TEXT_CHARACTERS} are spoken.",
-                field="text",
-            )
-        if not sentences:
-            raise InvalidRequestError("There is nothing to pronounce in it.", field="text")
-        deadline = None
-        if command.seconds_left is not None:
-            deadline = self._clock.monotonic() + command.seconds_left
-        return SpeechRequest(
-            tenant_id=command.tenant_id,
-            personality_id=personality.id,
-            sentences=sentences,
-            language=language,
-            chain=chain_for(
-                quality,
-                preferred=config.provider,
-                # A request that names a quality means that quality's chain.
-                own_chain=config.fallback_chain if command.quality is None else None,
-                forced=command.provider,
-                strict=command.strict,
-            ),
-            quality=quality,
-            # A pinned voice speaks the personality's own language; another one needs another voice.
-            voices=config.voices if primary(language) == primary(config.language) else {},
-            wanted=traits_of(config, sample),
-            speed=config.speed if command.speed is None else command.speed,
-            pitch=config.pitch if command.pitch is None else command.pitch,
-            advanced=command.advanced or config.advanced,
-            sample_path=None if cloned is None else cloned.path,
-            sample_hash=None
-            if cloned is None or cloned.report is None
-            else cloned.report.content_hash,
-            windows={} if cloned is None else {w.provider: w for w in cloned.windows},
-            sample_refused=refused,
-            strict=command.strict,
-            fresh=command.fresh,
-            deadline=deadline,
-        )
-
     async def _stream(
         self,
         command: SpeechCommand,
         request: SpeechRequest,
-        progress: _Progress,
+        progress: Progress,
         reserved: Reserved,
     ) -> AsyncGenerator[bytes]:
         """Yields the answer's bytes, none of them empty."""
         encoder = self._encoders(command.audio_format, command.sample_rate, command.channels)
-        # A cloned voice goes by its sample; two tenants' samples may have the same name.
-        scope = f"{command.tenant_id}/{request.sample_path}" if request.sample_path else ""
-        mastering = Mastering(self._levels, request.sentences, scope)
+        mastering = Mastering(self._levels, request)
         last: MasteredAudio | None = None
         try:
             async with (
@@ -371,16 +277,17 @@ class SpeechService:
         if ready := ready + encoder.finish():
             yield ready
         await mastering.remember()
-        await saving
+        # In Lambda nothing goes on after the answer has ended.
+        await asyncio.gather(saving, *request.journal.afterwards)
 
     def _keep_soon(
         self,
         command: SpeechCommand,
         request: SpeechRequest,
-        progress: _Progress,
+        progress: Progress,
         reserved: Reserved,
     ) -> asyncio.Task[None]:
-        receipt = self._receipt(command, request, progress)
+        receipt = receipt_of(command, request, progress, self._clock.monotonic())
         progress.saving = self._soon(self._keep(command, receipt, reserved))
         return progress.saving
 
@@ -391,8 +298,6 @@ class SpeechService:
         return task
 
     async def _keep(self, command: SpeechCommand, receipt: Receipt, reserved: Reserved) -> None:
-        if receipt.served:
-            self._observer.served(command.tenant_id, receipt)
         self._budgets.add(command.tenant_id, receipt.cost_usd)
         settling = self._soon(self._settle(command, reserved, receipt.characters_counted))
         try:
@@ -400,6 +305,9 @@ class SpeechService:
         except (StaleWriteError, StorageUnavailableError) as error:
             # The audio is out: it is too late to fail, so the figures go to the log instead.
             self._observer.receipt_lost(command.tenant_id, receipt, error)
+        # Not before: its lines are written by the thread that sends the last of the audio.
+        if receipt.served:
+            self._observer.served(command.tenant_id, receipt)
         await settling
 
     async def _settle(self, command: SpeechCommand, reserved: Reserved, spoken: int) -> None:
@@ -408,108 +316,9 @@ class SpeechService:
         except StorageUnavailableError as error:
             self._observer.miscounted(command.tenant_id, command.request_id, error)
 
-    def _receipt(
-        self, command: SpeechCommand, request: SpeechRequest, progress: _Progress
-    ) -> Receipt:
-        attempts = request.journal.attempts
-        asked_provider = request.asked or request.chain[0]
-        asked = Asked(
-            provider=asked_provider,
-            voice=request.voices.get(asked_provider),
-            quality=request.quality.value,
-        )
-        total = self._clock.monotonic() - progress.started - progress.paused
-        spoken = sum(a.sentences for a in attempts)
-        whole = not any(a.cut or a.skipped for a in attempts)
-        served = tuple(
-            Served(
-                provider=provider,
-                voice=voice,
-                match=match,
-                sentences=sum(a.sentences for a in turns),
-            )
-            for (provider, voice, match), turns in groupby(
-                (a for a in attempts if a.sentences > a.skipped),
-                key=lambda a: (a.provider, a.voice, a.match),
-            )
-        )
-        first = progress.first_audio
-        return Receipt(
-            request_id=command.request_id,
-            personality=command.personality_id,
-            asked=asked,
-            served=served,
-            substituted=request.sample_refused is not None
-            or any(
-                turn.provider != asked.provider or not is_voice(turn.voice, asked.voice)
-                for turn in served
-            ),
-            complete=spoken == len(request.sentences) and whole,
-            attempts=tuple(attempts),
-            sentences=len(request.sentences),
-            hedges=sum(a.hedge for a in attempts),
-            first_audio_ms=None if first is None else round((first - progress.started) * 1000, 1),
-            total_ms=round(total * 1000, 1),
-            audio_seconds=round(progress.audio_seconds, 3),
-            real_time_factor=(
-                round(total / progress.audio_seconds, 4) if progress.audio_seconds else None
-            ),
-            characters=sum(map(len, request.sentences)),
-            purpose=command.purpose.value,
-            characters_counted=sum(map(len, request.sentences[:spoken])),
-            cache_hits=sum(a.sentences for a in attempts if a.outcome is Outcome.CACHED),
-            cost_usd=sum((a.cost_usd for a in attempts), FREE),
-            cost_saved_usd=sum((a.cost_saved_usd for a in attempts), FREE),
-            budget=request.budget,
-            not_applied=tuple(sorted(request.journal.not_applied)),
-            sample_refused=request.sample_refused,
-            format=command.audio_format.value,
-            sample_rate=command.sample_rate,
-            channels=command.channels,
-        )
-
-
-def _refusal(config: VoiceConfig, sample: VoiceSample | None) -> SampleRefusal | None:
-    """Tells why the sample that a personality names may not be cloned."""
-    if config.sample_path is None:
-        return None
-    return SampleRefusal.GONE if sample is None else sample.refusal
-
 
 async def _resume(first: bytes, stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
     async with aclosing(stream):
         yield first
         async for ready in stream:
             yield ready
-
-
-def _blame(
-    error: AllProvidersFailedError, command: SpeechCommand, request: SpeechRequest
-) -> AllProvidersFailedError | BudgetSpentError | InvalidRequestError:
-    """Tells a request that nobody here could ever serve from a chain that is down."""
-    reasons = {a.reason for a in error.attempts}
-    failed = [a for a in error.attempts if a.outcome is Outcome.FAILED]
-    if any(a.provider == FLOOR and a.reason == FailureReason.BAD_AUDIO for a in failed):
-        # The floor is a library in this process: if it is silent, there is nothing to say.
-        return InvalidRequestError("Nobody here can pronounce any of it.", field="text")
-    if failed or "breaker_open" in reasons:
-        return error
-    if "budget" in reasons:
-        dear = ", ".join(sorted(request.too_dear))
-        return BudgetSpentError(
-            f"This month's budget is spent, and nobody else than {dear} may or can speak this."
-        )
-    if "language" in reasons:
-        asked = ", ".join(request.chain)
-        return InvalidRequestError(
-            f"{request.language} is spoken by none of the providers asked: {asked}.",
-            field="language",
-        )
-    field = "strict" if command.provider is None else "provider"
-    if "cannot_clone" in reasons:
-        return InvalidRequestError(
-            f"{request.chain[0]} cannot clone a voice, and no substitute is allowed.", field=field
-        )
-    return InvalidRequestError(
-        f"{request.chain[0]} is not deployed here, and no substitute is allowed.", field=field
-    )

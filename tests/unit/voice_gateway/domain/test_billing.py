@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -7,10 +8,11 @@ import pytest
 from voice_gateway.domain.billing import billed_sentences, charge
 from voice_gateway.domain.errors import FailureReason
 from voice_gateway.domain.receipt import Outcome
-from voice_gateway.domain.speech import ProviderCapabilities
+from voice_gateway.domain.speech import ProviderCapabilities, SpeechRequest
 
 TEXT = ("One.", "Two.", "Three.")
 ENGLISH = frozenset({"en"})
+REQUEST = SpeechRequest(sentences=TEXT, language="en", chain=("azure",))
 FAILED, SERVED = Outcome.FAILED, Outcome.SERVED
 
 
@@ -52,10 +54,10 @@ def test_every_reason_is_judged() -> None:
 
 def test_dollars_a_million_are_micro_dollars_a_character() -> None:
     flat = ProviderCapabilities(languages=ENGLISH, usd_per_million_characters=16)
-    assert charge(flat, None, TEXT) == (14, Decimal("0.000224"))
+    assert charge(flat, REQUEST, None, TEXT) == (14, Decimal("0.000224"))
     cents = ProviderCapabilities(languages=ENGLISH, usd_per_million_characters=4.8)
-    assert charge(cents, None, TEXT) == (14, Decimal("0.000067"))  # 67.2 millionths
-    assert charge(ProviderCapabilities(languages=ENGLISH), "any", TEXT) == (14, 0)
+    assert charge(cents, REQUEST, None, TEXT) == (14, Decimal("0.000067"))  # 67.2 millionths
+    assert charge(ProviderCapabilities(languages=ENGLISH), REQUEST, "any", TEXT) == (14, 0)
 
 
 def test_voices_have_prices_and_vendors_ways_to_count() -> None:
@@ -65,5 +67,18 @@ def test_voices_have_prices_and_vendors_ways_to_count() -> None:
         price_of_voice={"studio": 160.0}.__getitem__,
         billed_characters=lambda sentence: 2 * len(sentence),
     )
-    assert charge(can, "studio", ["One."]) == (8, Decimal("0.00128"))
-    assert charge(can, None, ["One."]) == (8, Decimal("0.000128"))
+    assert charge(can, REQUEST, "studio", ["One."]) == (8, Decimal("0.00128"))
+    assert charge(can, REQUEST, None, ["One."]) == (8, Decimal("0.000128"))
+
+
+def test_the_markup_of_each_sentence_is_billed_where_the_vendor_bills_it() -> None:
+    can = ProviderCapabilities(
+        languages=ENGLISH,
+        usd_per_million_characters=10,
+        billed_markup=lambda request, voice: 30 if request.speed != 1 and voice != "hd" else 0,
+    )
+    faster = replace(REQUEST, speed=1.5)
+    assert charge(can, REQUEST, None, TEXT) == (14, Decimal("0.00014"))
+    assert charge(can, faster, None, TEXT) == (14 + 90, Decimal("0.00104"))
+    assert charge(can, faster, "hd", TEXT) == (14, Decimal("0.00014"))
+    assert charge(can, faster, None, []) == (0, 0)

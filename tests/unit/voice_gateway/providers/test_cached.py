@@ -10,9 +10,11 @@ import pytest
 
 from fakes.audio_cache import FakeAudioCache
 from fakes.clock import FakeClock
+from fakes.levels import FakeVoiceLevels
 from fakes.providers import ScriptedProvider
 from voice_gateway.domain.audio_cache import CachedSentence, SentenceKey, sentence_key
 from voice_gateway.domain.errors import AllProvidersFailedError, FailureReason, ProviderError
+from voice_gateway.domain.mastering import gain_for, mastered
 from voice_gateway.domain.receipt import Attempt, Outcome
 from voice_gateway.domain.speech import (
     Journal,
@@ -84,10 +86,15 @@ class House:
         )
         self.cache = cache or FakeAudioCache()
         self.clock = FakeClock()
-        self.provider = CachedProvider(self.router, self.registry, self.cache, self.clock)
+        self.levels = FakeVoiceLevels()
+        self.provider = CachedProvider(
+            self.router, self.registry, self.cache, self.levels, self.clock
+        )
 
     async def heard(self, request: SpeechRequest) -> list[SpeechChunk]:
-        return [chunk async for chunk in self.provider.synthesize(request)]
+        chunks = [chunk async for chunk in self.provider.synthesize(request)]
+        await asyncio.gather(*request.journal.afterwards)
+        return chunks
 
 
 @pytest.fixture
@@ -436,3 +443,19 @@ async def test_what_is_wanted_fresh_is_spoken_and_not_kept(house: House) -> None
     await house.heard(asked())
     await house.heard(replace(asked(), fresh=True))
     assert len(house.router.asked) == 3
+
+
+async def test_a_sentence_is_kept_ready_to_go_out_where_its_voice_is_known(house: House) -> None:
+    await house.heard(asked(("One.",)))
+    [raw] = house.cache.kept.values()
+    assert raw.gain is None
+    house.cache.kept.clear()
+    house.levels.known[":piper:piper-default"] = -22.0
+    spoken = await house.heard(asked(("One.",)))
+    [kept] = house.cache.kept.values()
+    [chunk] = await house.heard(asked(("One.",)))
+    assert {piece.gain for piece in spoken} == {None}  # what is heard now is mastered above
+    assert kept.gain == chunk.gain == gain_for(-22.0)
+    whole = np.concatenate([piece.samples for piece in spoken])
+    expected = mastered(whole, spoken[0].sample_rate, gain_for(-22.0))
+    assert np.array_equal(chunk.samples, expected)

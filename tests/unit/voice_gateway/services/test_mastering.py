@@ -9,9 +9,10 @@ import pytest
 from fakes.levels import FakeVoiceLevels
 from fakes.voices import roughness, vowel
 from voice_gateway.domain.audio import silence
-from voice_gateway.domain.mastering import PROVISIONAL_SECONDS, TARGET_LUFS
+from voice_gateway.domain.mastering import PROVISIONAL_SECONDS, TARGET_LUFS, gain_for
+from voice_gateway.domain.mastering import mastered as whole_mastered
 from voice_gateway.domain.samples.loudness import integrated_loudness, true_peak
-from voice_gateway.domain.speech import SpeechChunk
+from voice_gateway.domain.speech import SpeechChunk, SpeechRequest
 from voice_gateway.services.mastering import MasteredAudio, Mastering
 
 if TYPE_CHECKING:
@@ -53,6 +54,17 @@ async def stream(chunks: Iterable[SpeechChunk]) -> AsyncIterator[SpeechChunk]:
         yield chunk
 
 
+def asked(sentences: tuple[str, ...], sample: str = "") -> SpeechRequest:
+    tenant, _, path = sample.partition("/")
+    return SpeechRequest(
+        sentences=sentences,
+        language="en",
+        chain=("piper",),
+        tenant_id=tenant,
+        sample_path=path or None,
+    )
+
+
 async def mastered(
     chunks: Iterable[SpeechChunk],
     levels: FakeVoiceLevels | None = None,
@@ -60,7 +72,7 @@ async def mastered(
     sentences: tuple[str, ...] = TEXT,
     scope: str = "",
 ) -> list[MasteredAudio]:
-    mastering = Mastering(levels or FakeVoiceLevels(), sentences, scope)
+    mastering = Mastering(levels or FakeVoiceLevels(), asked(sentences, scope))
     out = [piece async for piece in mastering.master(stream(chunks))]
     await mastering.remember()
     return out
@@ -132,7 +144,7 @@ async def test_the_first_audio_waits_for_a_new_voices_first_second(
 ) -> None:
     levels = FakeVoiceLevels(**({":piper:v": -20.0} if known else {}))
     chunks = said(0, 3, pieces=380)
-    mastering = Mastering(levels, TEXT[:1], "")
+    mastering = Mastering(levels, asked(TEXT[:1]))
     taken = 0
 
     async def counted() -> AsyncIterator[SpeechChunk]:
@@ -167,3 +179,62 @@ async def test_only_the_last_piece_ends_the_text() -> None:
         out = await mastered(chunks, sentences=sentences)
         assert [piece.ends for piece in out] == [False] * (len(out) - 1) + [True]
     assert await mastered([]) == []
+
+
+class TestWhatIsMasteredAlready:
+    """Kept sentences come so: what is heard of them is what would be heard of them raw."""
+
+    LOUD = "A long clause,", "and the next one,", "then a question?", "The end."
+
+    @staticmethod
+    def kept(chunks: list[SpeechChunk], level: float) -> list[SpeechChunk]:
+        """Each sentence in one piece, mastered."""
+        gain = gain_for(level)
+        return [
+            replace(c, samples=whole_mastered(c.samples, c.sample_rate, gain), gain=gain)
+            for c in chunks
+        ]
+
+    def spoken(self, level: float) -> list[SpeechChunk]:
+        return [c for i in range(4) for c in said(i, 0.8, level=level, pieces=1)]
+
+    @pytest.mark.parametrize("lufs", [-30.0, -36.0])
+    @pytest.mark.parametrize("which", [{0, 1, 2, 3}, {1}, {0, 3}, {2, 3}])
+    async def test_goes_out_as_if_it_were_not(self, lufs: float, which: set[int]) -> None:
+        levels = FakeVoiceLevels(**{":piper:v": lufs})
+        raw = self.spoken(1.0)
+        mixed = [
+            one if i in which else two
+            for i, (one, two) in enumerate(zip(self.kept(raw, lufs), raw, strict=True))
+        ]
+        expected = joined(await mastered(raw, levels, sentences=self.LOUD))
+        found = joined(await mastered(mixed, levels, sentences=self.LOUD))
+        assert np.abs(expected).max() > 0.8  # the limiter has work to do, up to a sentence's end
+        assert found.size == expected.size
+        assert np.abs(found - expected).max() < 1e-5
+
+    async def test_the_last_piece_says_that_it_is(self) -> None:
+        levels = FakeVoiceLevels(**{":piper:v": -20.0})
+        out = await mastered(self.kept(self.spoken(0.4), -20), levels, sentences=self.LOUD)
+        assert [piece.ends for piece in out][-1:] == [True]
+        assert sum(piece.ends for piece in out) == 1
+
+    @pytest.mark.parametrize("known", [{":piper:v": -26.0}, {}])
+    async def test_another_level_is_applied_to_it(self, known: dict[str, float]) -> None:
+        raw = self.spoken(0.1)
+        levels = FakeVoiceLevels(**known)
+        expected = joined(await mastered(raw, levels, sentences=self.LOUD))
+        levels = FakeVoiceLevels(**known)
+        found = joined(await mastered(self.kept(raw, -22), levels, sentences=self.LOUD))
+        assert integrated_loudness(found, RATE) == pytest.approx(
+            integrated_loudness(expected, RATE), abs=0.3
+        )
+
+    async def test_a_substitutes_sentence_of_another_rate_follows(self) -> None:
+        levels = FakeVoiceLevels(**{":piper:v": -20.0, ":espeak:v": -20.0})
+        kept = self.kept(self.spoken(0.4)[:2], -20)
+        rest = [c for i in (2, 3) for c in said(i, 1, rate=16_000, provider="espeak")]
+        out = await mastered([*kept, *rest], levels, sentences=self.LOUD)
+        assert {piece.sample_rate for piece in out} == {RATE, 16_000}
+        seconds = sum(piece.samples.size / piece.sample_rate for piece in out)
+        assert seconds == pytest.approx(2 * 0.88 + 2 * 1.08 + 0.12 + 0.12 + 0.3, abs=0.05)
