@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from voice_gateway.domain.samples.activity import find_activity
-from voice_gateway.domain.samples.company import (
-    low_energy_share,
-    median_pitch,
-    pitch_groups,
-    pitches,
-)
+from voice_gateway.domain.samples.company import median_pitch, pitch_groups, pitches
 from voice_gateway.domain.samples.loudness import integrated_loudness
+from voice_gateway.domain.samples.music import changing_tones, low_energy_share
 from voice_gateway.domain.samples.report import Measurements
 from voice_gateway.domain.samples.reverberation import reverberation_time
 from voice_gateway.domain.samples.signal import clipped_share, dc_offset, mono
@@ -53,5 +49,6 @@ def measure(sample: DecodedSample) -> Measurements:
         reverberation=reverberation_time(activity),
         pitch_groups=pitch_groups(pitch, activity),
         low_energy_share=low_energy_share(activity),
+        changing_tones=changing_tones(single, rate, activity),
         pitch_hz=median_pitch(pitch),
     )
