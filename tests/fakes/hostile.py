@@ -47,6 +47,10 @@ def hostile_recordings() -> dict[str, tuple[bytes, FindingCode]]:
         "zip bomb": (flac_of_unknown_length(silence_as_flac(60)), FindingCode.TOO_LONG),
         "2^31 samples": (wav(bytes(96_000), size=2**31), FindingCode.TRUNCATED),
         "truncated": (encoded(voice(3))[:-20_000], FindingCode.TRUNCATED),
+        "half an OGG": (
+            encoded(voice(8), container="OGG", subtype="VORBIS")[:20_000],
+            FindingCode.TRUNCATED,
+        ),
         "a page": (HTML, FindingCode.NOT_AUDIO),
         "no numbers": (encoded(poisoned, subtype="FLOAT"), FindingCode.NOT_A_NUMBER),
         "24 channels": (wav(bytes(96_000), channels=24), FindingCode.TOO_MANY_CHANNELS),
