@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 import pytest
 
-from fakes.hostile import flac_of_unknown_length, silence_as_flac, wav
+from fakes.hostile import extensible, flac_of_unknown_length, silence_as_flac, wav
 from fakes.recordings import RATE, encoded, voice
 from voice_gateway.adapters.audio_decoder import SoundfileDecoder
 from voice_gateway.domain.errors import InvalidSampleError
@@ -134,6 +134,13 @@ def test_what_is_no_usable_recording_is_refused(data: bytes, code: FindingCode) 
 def test_a_flac_that_was_cut_off_is_refused() -> None:
     whole = encoded(voice(3), container="FLAC")
     assert refused(whole[: len(whole) // 2]).code in (FindingCode.TRUNCATED, FindingCode.DAMAGED)
+
+
+@pytest.mark.parametrize("mask", [0, 3, 0x80000000, 0xFFFFFFFF])
+def test_which_speakers_a_wav_names_means_nothing(mask: int) -> None:
+    data = (voice(3) * 32767).astype("<i2").tobytes()
+    sample = SoundfileDecoder().decode(extensible(data, channels=1, mask=mask))
+    assert (sample.seconds, sample.bit_depth) == (3, 16)
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
