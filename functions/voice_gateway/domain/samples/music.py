@@ -26,14 +26,17 @@ _FRAME: Final = 0.06
 """Seconds, about: long enough to tell notes apart, and three of them end within a pause."""
 _NOTES: Final = (300.0, 3000.0)
 """Hz: above what hums, below what hisses."""
+_DEPTH: Final = 3.0
+"""Nepers, 26 dB: what lies further below a frame's loudest line is not told apart, so that the hiss
+between the tones is nothing and hum alone has no tones."""
 _AROUND: Final = 9
 """Bins whose mean is taken off, so that lines are compared and not the noise's colour."""
 _LONGEST_PAUSE: Final = 2.0
 """Seconds of a pause that are enough: a recording may be one long pause."""
 _LEAST_PAUSES: Final = 3
-_STEADY: Final = 0.4
-"""The likeness of moments of one pause from which there are tones: music was found above 0.5,
-noises, babble and rooms below 0.35."""
+_STEADY: Final = 0.5
+"""The likeness of moments of one pause from which there are tones: music was found above 0.7,
+noises, babble and rooms below 0.3."""
 
 
 def low_energy_share(activity: Activity) -> float:
@@ -72,8 +75,9 @@ def changing_tones(samples: NDArray[np.float32], sample_rate: int, activity: Act
     if within < _STEADY:
         return 0.0
     total, count = sum(p.sum(axis=0) for p in pauses), sum(map(len, pauses))
-    across = np.median(
-        np.concatenate([p @ (total - p.sum(axis=0)) / (count - len(p)) for p in pauses])
+    # Music comes back to the same notes: it is enough that a quarter of the moments have others.
+    across = np.percentile(
+        np.concatenate([p @ (total - p.sum(axis=0)) / (count - len(p)) for p in pauses]), 25
     )
     return float(np.clip(within - across, 0, 1))
 
@@ -85,7 +89,8 @@ def _lines(pause: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
         return np.zeros((0, 0))
     low, high = (round(hertz * size / sample_rate) for hertz in _NOTES)
     framed = np.lib.stride_tricks.sliding_window_view(pause, size)[:: size // 2]
-    level = np.log(np.abs(np.fft.rfft(framed * np.hanning(size)))[:, low:high] + 1e-9)
+    level = np.log(np.abs(np.fft.rfft(framed * np.hanning(size))) + 1e-9)
+    level = np.maximum(level, level.max(axis=1, keepdims=True) - _DEPTH)[:, low:high]
     around = np.lib.stride_tricks.sliding_window_view(level, _AROUND, axis=1).mean(axis=2)
     edge = _AROUND // 2
     lines = level[:, edge : edge + around.shape[1]] - around
