@@ -29,8 +29,6 @@ _IMAGE: Final = 0.6
 voices, noisy or not, were found above 0.85, images below 0.5."""
 _LEAST_MOMENTS: Final = 20
 _MAINS: Final = (50.0, 60.0)
-_HUM_RATE: Final = 44_100
-"""Hz that are enough: what the means fold down lies above what anybody hears."""
 _HARMONICS: Final = 4
 _PROMINENT: Final = 12.0
 """dB by which a line stands out of its neighbours before it counts."""
@@ -86,10 +84,7 @@ def hum_level(samples: NDArray[np.float32], sample_rate: int) -> tuple[float, fl
     Returns:
         The mains frequency in Hz (0 for none), and the level of all its lines together, in dBFS.
     """
-    # Means of neighbours: high rates tell no more of the lowest tones.
-    step = max(1, sample_rate // _HUM_RATE)
-    size = round(sample_rate / step)
-    samples = samples[: samples.size // step * step].reshape(-1, step).mean(axis=1)
+    size = sample_rate
     if samples.size < size:
         return 0.0, SILENT_DB
     window = np.hanning(size)
