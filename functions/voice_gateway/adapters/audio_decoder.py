@@ -252,7 +252,7 @@ def _check_ogg(stream: BinaryIO, size: int) -> None:
         return
     start = stream.seek(max(0, size - _OGG_PAGE))
     tail = stream.read()
-    at = tail.rfind(b"OggS")
+    at = tail.rfind(b"OggS\0")  # the version too: four letters may be sound
     if at < 0:
         return  # something else follows
     # 27 bytes, of which the last tells how many lengths follow; then what they are the lengths of.
