@@ -1,15 +1,20 @@
 """Speech with defects that are known, for measuring what the sample report finds.
 
-espeak-ng speaks, everything else is added here, from one seed: the same material on every machine.
+espeak-ng speaks, and so does the voice in the repository; everything else is added here, from one
+seed: the same material on every machine. Both pause in digital silence, so that the noise that is
+added is all that there is.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import soxr
+from piper import PiperVoice, SynthesisConfig
 
 from voice_gateway.domain.samples.activity import HOP
 from voice_gateway.domain.speech import SpeechRequest
@@ -30,6 +35,10 @@ SENTENCES: Final = (
     "I have tasted both, and I would choose the second.",
     "If you cannot sleep, we should talk about something else.",
 )
+PIPER: Final = (
+    Path(__file__).parents[1] / "model_repository" / "piper" / "1" / "voices" / "budtender.onnx"
+)
+PIPER_SPEAKERS: Final = (0, 1)
 PAUSES: Final = (0.35, 0.8)
 """Seconds between two sentences, drawn evenly."""
 LEVEL: Final = -24.0
@@ -46,6 +55,20 @@ def speech(voice: str, seconds: float, rate: int, random: Generator) -> NDArray[
         sentence = SENTENCES[random.integers(len(SENTENCES))]
         parts.append(np.zeros(round(random.uniform(*PAUSES) * rate)))
         parts.append(_spoken(sentence, voice, rate, random))
+    return at_level(np.concatenate(parts)[:wanted], rate, LEVEL)
+
+
+def reading(speaker: int, seconds: float, rate: int, random: Generator) -> NDArray[np.float64]:
+    """Returns the repository's Piper voice as it reads on, with hardly a pause, at `LEVEL`."""
+    parts: list[NDArray[np.float64]] = []
+    wanted = round(seconds * rate)
+    while sum(part.size for part in parts) < wanted:
+        text = " ".join(SENTENCES[i] for i in random.permutation(len(SENTENCES))[:3])
+        # Without its own randomness, which has no seed.
+        how = SynthesisConfig(speaker, random.uniform(0.9, 1.15), noise_scale=0, noise_w_scale=0)
+        for sentence in _piper().synthesize(text, how):
+            spoken = sentence.audio_float_array.astype(np.float64)
+            parts.append(soxr.resample(spoken, sentence.sample_rate, rate))
     return at_level(np.concatenate(parts)[:wanted], rate, LEVEL)
 
 
@@ -111,6 +134,15 @@ def from_rate(audio: NDArray[np.float64], rate: int, origin: int) -> NDArray[np.
     return np.asarray(soxr.resample(there, origin, rate)[: audio.size])
 
 
+def drawn_wide(audio: NDArray[np.float64], rate: int, origin: int, how: str) -> NDArray[np.float64]:
+    """What crude programs make of `origin` Hz: its values repeated (`steps`), or `lines`."""
+    there = soxr.resample(audio, rate, origin)
+    at = np.arange(audio.size) * origin / rate
+    if how == "steps":
+        return np.asarray(there[np.minimum(at.astype(int), there.size - 1)])
+    return np.interp(at, np.arange(there.size), there)
+
+
 def hum(size: int, rate: int, mains: float, level: float) -> NDArray[np.float64]:
     """Returns the mains at `level` dBFS, with two harmonics."""
     t = np.arange(size) / rate
@@ -136,6 +168,11 @@ def music(size: int, rate: int, random: Generator) -> NDArray[np.float64]:
     ]
     made = np.concatenate(chords)[:size]
     return np.asarray(made * 10 ** (LEVEL / 20) / np.sqrt(np.mean(made**2)))
+
+
+@cache
+def _piper() -> PiperVoice:
+    return PiperVoice.load(PIPER)
 
 
 def _spoken(sentence: str, voice: str, rate: int, random: Generator) -> NDArray[np.float64]:

@@ -238,11 +238,11 @@ def test_places_are_given_back_and_taken_anew(repository: PersonalityRepository)
         with contextlib.suppress(PlanLimitError, NotFoundError):
             match number % 3:
                 case 0:
-                    service.restore("shop", f"first-{number % limit}")
+                    service.restore("shop", f"first-{number // 3 % limit}")
                 case 1:
                     service.create("shop", Character(name=f"P {number}"))
                 case _:
-                    service.delete("shop", f"first-{number % limit}")
+                    service.delete("shop", f"first-{number // 3 % limit}")
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(act, range(48)))

@@ -24,9 +24,24 @@ def wav(data: bytes, *, size: int | None = None, channels: int = 1, rate: int = 
     return struct.pack("<4sI", b"RIFF", min(len(body), 0xFFFFFFFF)) + body
 
 
+def flac_of_length(data: bytes, samples: int) -> bytes:
+    """STREAMINFO's total samples are the low 36 bits before the MD5; 0 is an unknown length."""
+    high, low = divmod(samples, 1 << 32)
+    return data[:21] + bytes([data[21] & 0xF0 | high]) + struct.pack(">I", low) + data[26:]
+
+
 def flac_of_unknown_length(data: bytes) -> bytes:
-    """STREAMINFO's total samples are the low 36 bits before the MD5."""
-    return data[:21] + bytes([data[21] & 0xF0]) + bytes(4) + data[26:]
+    """What a writer makes that cannot go back."""
+    return flac_of_length(data, 0)
+
+
+def extensible(data: bytes, *, channels: int, mask: int) -> bytes:
+    """A WAV of 16 bits whose header names the speakers."""
+    form = struct.pack("<HHIIHH", 0xFFFE, channels, RATE, RATE * 2 * channels, 2 * channels, 16)
+    form += struct.pack("<HHI", 22, 16, mask) + bytes.fromhex("0100000000001000800000aa00389b71")
+    body = b"WAVE" + struct.pack("<4sI", b"fmt ", len(form)) + form
+    body += struct.pack("<4sI", b"data", len(data)) + data
+    return struct.pack("<4sI", b"RIFF", len(body)) + body
 
 
 def silence_as_flac(minutes: int, rate: int = RATE) -> bytes:
@@ -43,12 +58,27 @@ def hostile_recordings() -> dict[str, tuple[bytes, FindingCode]]:
     """Name → the bytes, and what the report must find in them; nothing of it is empty."""
     poisoned = voice(3).copy()
     poisoned[70_000] = np.nan
+    infinite = np.full(RATE, -np.inf)
     return {
         "zip bomb": (flac_of_unknown_length(silence_as_flac(60)), FindingCode.TOO_LONG),
+        "a few bytes that claim 16 days": (
+            flac_of_length(encoded(voice(3), container="FLAC"), 2**36 - 1)[:200],
+            FindingCode.TOO_LONG,
+        ),
         "2^31 samples": (wav(bytes(96_000), size=2**31), FindingCode.TRUNCATED),
         "truncated": (encoded(voice(3))[:-20_000], FindingCode.TRUNCATED),
+        "half an OGG": (
+            encoded(voice(8), container="OGG", subtype="VORBIS")[:20_000],
+            FindingCode.TRUNCATED,
+        ),
         "a page": (HTML, FindingCode.NOT_AUDIO),
         "no numbers": (encoded(poisoned, subtype="FLOAT"), FindingCode.NOT_A_NUMBER),
+        "infinite": (encoded(infinite, subtype="DOUBLE"), FindingCode.NOT_A_NUMBER),
+        "RF64": (encoded(voice(3), container="RF64"), FindingCode.UNSUPPORTED_CONTAINER),
+        "every speaker there is": (
+            extensible(bytes(96_000), channels=24, mask=0xFFFFFFFF),
+            FindingCode.TOO_MANY_CHANNELS,
+        ),
         "24 channels": (wav(bytes(96_000), channels=24), FindingCode.TOO_MANY_CHANNELS),
         "four hours": (silence_as_flac(240, 8_000), FindingCode.TOO_LONG),
         "only a header": (wav(b""), FindingCode.EMPTY),

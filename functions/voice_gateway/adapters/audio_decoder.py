@@ -32,6 +32,8 @@ _HIGHEST: Final = 100.0
 """Full scale is 1. Floats may go beyond it; 40 dB beyond is no recording, and squares overflow."""
 _HEAD_BYTES: Final = 64
 _CONTAINERS: Final = {"WAV": "wav", "WAVEX": "wav", "FLAC": "flac", "MP3": "mp3", "OGG": "ogg"}
+_UNKNOWN: Final = 2**62
+"""Frames from which libsndfile means that a file does not say how long it is."""
 _BITS: Final = {
     "PCM_S8": 8,
     "PCM_U8": 8,
@@ -59,6 +61,8 @@ _EXTENSIBLE: Final = 0xFFFE
 """The WAV format that says beside its values' size how many of their bits are used."""
 _MOST_CHUNKS: Final = 1000
 """Of a WAV: recorders write a handful, and a file of nothing else would take seconds to walk."""
+_OGG_PAGE: Final = 27 + 255 + 255 * 255
+"""Bytes of the longest page."""
 _STREAMED_SIZES: Final = (0, 0xFFFFFFFF, 0xFFFFFFFF - 36)
 """What a WAV's data chunk says whose writer could not go back to fill in its size."""
 
@@ -89,13 +93,22 @@ class SoundfileDecoder:
             )
         _check_head(stream)
         bits = _check_wav(stream, size)
+        _check_ogg(stream, size)
         stream.seek(0)
         try:
             # A bare view of it: libsndfile guesses from the names that files carry.
-            with soundfile.SoundFile(_Nameless(stream)) as file:
+            with _Forward(_Nameless(stream)) as file:
                 return _read(file, bits)
         except (soundfile.SoundFileError, EOFError) as error:
             raise _damaged() from error
+
+
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]
+    """A recording that is read once, from its beginning to its end."""
+
+    def seekable(self) -> bool:
+        """Says no: soundfile would seek after each block, and fail where no length is told."""
+        return False
 
 
 class _Nameless:
@@ -113,7 +126,9 @@ def _read(file: soundfile.SoundFile, bits: int | None) -> DecodedSample:
     blocks: list[NDArray[np.float32]] = []
     frames = 0
     while True:
-        block = file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
+        # What follows the sound, as tags do, is none.
+        wanted = min(_BLOCK_FRAMES, file.frames - frames)
+        block = file.read(wanted, dtype="float32", always_2d=True)
         if len(block) == 0:
             break
         frames += len(block)
@@ -128,9 +143,9 @@ def _read(file: soundfile.SoundFile, bits: int | None) -> DecodedSample:
         blocks.append(np.ascontiguousarray(block.T))
     if frames == 0:
         raise _refusal(FindingCode.EMPTY, "There is no sound in the file: record it again.")
-    # MP3's length is an estimate where the encoder wrote none; FLAC's is exact, or 0.
-    if file.format == "FLAC" and frames < file.frames:
-        raise _truncated(frames / rate, file.frames / rate)
+    # MP3's length is an estimate where the encoder wrote none; FLAC's is exact, or unknown.
+    if file.format == "FLAC" and frames < file.frames < _UNKNOWN:
+        raise _truncated(frames / rate, file.frames / rate, "s")
     samples = np.empty((channels, frames), dtype=np.float32)
     at = 0
     blocks.reverse()
@@ -169,9 +184,9 @@ def _check_claims(file: soundfile.SoundFile, rate: int, channels: int) -> None:
             RATES_READ[0] if rate < RATES_READ[0] else RATES_READ[1],
             "Hz",
         )
-    # Where a length is unknown, libsndfile gives the most that there can be: the blocks will tell.
+    # Where a length is unknown the blocks will tell.
     most = min(MAX_VALUES / channels / rate, MAX_SECONDS)
-    if file.format in ("WAV", "WAVEX", "FLAC") and most * rate < file.frames < 2**62:
+    if file.format in ("WAV", "WAVEX", "FLAC") and most * rate < file.frames < _UNKNOWN:
         raise _too_long(file.frames / rate, most)
 
 
@@ -222,18 +237,30 @@ def _check_wav(stream: BinaryIO, size: int) -> int | None:
         if name == b"data":
             there = size - at - 8
             if length > there and length not in _STREAMED_SIZES:
-                raise _refusal(
-                    FindingCode.TRUNCATED,
-                    "The file ends too early: upload it again.",
-                    there,
-                    length,
-                    "bytes",
-                )
+                raise _truncated(there, length, "bytes")
             return bits
         if name == b"fmt ":
             bits = _used_bits(stream.read(min(length, 20)))
         at += 8 + length + length % 2
     raise _damaged()
+
+
+def _check_ogg(stream: BinaryIO, size: int) -> None:
+    """Refuses an OGG that ends within a page: libsndfile plays what is there without a word."""
+    stream.seek(0)
+    if stream.read(4) != b"OggS":
+        return
+    start = stream.seek(max(0, size - _OGG_PAGE))
+    tail = stream.read()
+    at = tail.rfind(b"OggS\0")  # the version too: four letters may be sound
+    if at < 0:
+        return  # something else follows
+    # 27 bytes, of which the last tells how many lengths follow; then what they are the lengths of.
+    head = tail[at : at + 27].ljust(27, b"\xff")
+    lengths = tail[at + 27 : at + 27 + head[26]].ljust(head[26], b"\xff")
+    whole = 27 + len(lengths) + sum(lengths)
+    if at + whole > len(tail):
+        raise _truncated(size, start + at + whole, "bytes")
 
 
 def _used_bits(form: bytes) -> int | None:
@@ -256,9 +283,9 @@ def _too_long(seconds: float, most: float) -> InvalidSampleError:
     )
 
 
-def _truncated(seconds: float, claimed: float) -> InvalidSampleError:
+def _truncated(there: float, claimed: float, unit: str) -> InvalidSampleError:
     advice = "The file ends too early: upload it again."
-    return _refusal(FindingCode.TRUNCATED, advice, seconds, claimed, "s")
+    return _refusal(FindingCode.TRUNCATED, advice, there, claimed, unit)
 
 
 def _damaged() -> InvalidSampleError:

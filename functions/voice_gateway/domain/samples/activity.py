@@ -3,6 +3,7 @@
 Energy alone, on purpose: the two humps of the frames' levels are told apart by Otsu's threshold
 (N. Otsu, "A threshold selection method from gray-level histograms", 1979), and what lies close to
 speech is counted on neither side, so that soft onsets and the room's tail do not pass for noise.
+Where somebody hardly pauses, the noise is seen in the quietest of the moments between the sounds.
 """
 
 from __future__ import annotations
@@ -21,14 +22,27 @@ HOP: Final = 0.01
 """Seconds of one frame."""
 _RANGE: Final = 70.0
 """dB below the loud frames from where everything is equally quiet."""
-_APART: Final = 0.08
+_FAR: Final = 0.12
 """Seconds around speech that count as neither speech nor noise."""
+_ENOUGH: Final = 1.0
+"""Seconds of such pauses that tell the noise: in fewer, the ends of words would weigh too much."""
+_NEAR: Final = 0.08
+"""The same where pauses are short …"""
+_SOME: Final = 0.2
+"""… and how much of them has to be there."""
+_OUTLIER: Final = 10.0
+"""Times the median, from where something in a pause is a breath or a click and not the noise."""
+_DIP_NEAR: Final = 0.02
+"""Seconds around each sound that count as neither within words: half a frame of the spectrum."""
+_LEAST_DIPS: Final = 10
+_DIP_FLOOR: Final = 15
+"""Percent of the dips that surely reach down to the noise …"""
+_DIP_RANGE: Final = 4.0
+"""… and up to how many times their power others do: soft sounds lie higher."""
 _BRIDGED: Final = 0.15
 """Seconds: a shorter gap belongs to the word around it (stops, geminates)."""
 _DRIFT: Final = 0.2
 """Seconds over which the mean is taken off: a DC offset is no noise, and the mains still is."""
-_ENOUGH_QUIET: Final = 0.1
-"""Seconds of pause without which the noise is only guessed from the quietest frames."""
 _SNR_MOST: Final = 90.0
 
 
@@ -43,7 +57,7 @@ class Activity:
     active: NDArray[np.bool_]
     """Shape [frames]: somebody speaks."""
     quiet: NDArray[np.bool_]
-    """Shape [frames]: surely nobody does."""
+    """Shape [frames]: nobody does, and what is heard is the noise."""
     noise_power: float
     """Mean square of what is there without speech."""
     hop: int
@@ -109,10 +123,10 @@ def find_activity(samples: NDArray[np.float32], sample_rate: int) -> Activity:
     if level.max() <= SILENT_DB + 10:
         none = np.zeros(frames, dtype=np.bool_)
         return Activity(power, level, none, ~none, float(power.mean()), hop)
-    active = level > _threshold(level)
-    active = _closed(active, round(_BRIDGED / HOP))
-    quiet = ~_dilated(active, round(_APART / HOP))
-    return Activity(power, level, active, quiet, _noise(power, smooth, quiet), hop)
+    sounding = level > _threshold(level)
+    active = _closed(sounding, round(_BRIDGED / HOP))
+    quiet = _quiet(power, smooth, active, sounding)
+    return Activity(power, level, active, quiet, float(power[quiet].mean()), hop)
 
 
 def _threshold(level: NDArray[np.float64]) -> float:
@@ -128,14 +142,36 @@ def _threshold(level: NDArray[np.float64]) -> float:
     return float(edges[1:-1][np.argmax(below * above * apart**2)])
 
 
-def _noise(
-    power: NDArray[np.float64], smooth: NDArray[np.float64], quiet: NDArray[np.bool_]
-) -> float:
-    if quiet.sum() * HOP >= _ENOUGH_QUIET:
-        pauses = power[quiet]
-        # A breath or a click in a pause is not the noise: what stands far out is left aside.
-        return float(pauses[pauses <= np.median(pauses) * 10].mean())
-    return float(np.percentile(smooth, 2))
+def _quiet(
+    power: NDArray[np.float64],
+    smooth: NDArray[np.float64],
+    active: NDArray[np.bool_],
+    sounding: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    far = ~_dilated(active, round(_FAR / HOP))
+    if far.sum() * HOP >= _ENOUGH:
+        return _without_outliers(power, far)
+    dips = _dips(power, smooth, sounding)
+    near = ~_dilated(active, round(_NEAR / HOP))
+    if near.sum() * HOP < _SOME:
+        return dips
+    # Whatever is in them besides the noise makes them louder.
+    return min(_without_outliers(power, near), dips, key=lambda quiet: float(power[quiet].mean()))
+
+
+def _without_outliers(power: NDArray[np.float64], quiet: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return quiet & (power <= np.median(power[quiet]) * _OUTLIER)
+
+
+def _dips(
+    power: NDArray[np.float64], smooth: NDArray[np.float64], sounding: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """The quietest moments between the sounds, within words too: stops reach down to the noise."""
+    dips = ~_dilated(sounding, round(_DIP_NEAR / HOP))
+    if dips.sum() < _LEAST_DIPS:
+        return smooth <= np.percentile(smooth, 2)
+    floor = np.percentile(smooth[dips], _DIP_FLOOR, method="lower")
+    return dips & (power <= floor * _DIP_RANGE)
 
 
 def _moving_mean(values: NDArray[np.float64], over: int) -> NDArray[np.float64]:

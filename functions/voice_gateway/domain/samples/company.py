@@ -1,11 +1,8 @@
-"""Whether the voice is alone: suspicions, not verdicts.
+"""The voice's pitch, and whether it is alone: a suspicion, not a verdict.
 
 Pitch by autocorrelation (P. Boersma, "Accurate short-term analysis of the fundamental frequency …",
 1993: the frame's autocorrelation over the window's own). A second speaker is suspected where
-phrases fall into two groups of pitch far apart; two people with like voices stay unnoticed. Music
-is suspected where few frames are much quieter than their surroundings (J. Saunders, "Real-time
-discrimination of broadcast speech/music", ICASSP 1996, and the "low-energy frames" of Scheirer and
-Slaney, 1997).
+phrases fall into two groups of pitch far apart; two people with like voices stay unnoticed.
 """
 
 from __future__ import annotations
@@ -30,8 +27,6 @@ _VOICED: Final = 0.55
 _AT_ONCE: Final = 512
 _PHRASE: Final = 0.3
 """Seconds of voice from which a stretch has a pitch of its own."""
-_LOW_ENERGY: Final = 0.5
-"""Of the mean of the second around it."""
 
 
 def pitches(
@@ -96,15 +91,3 @@ def pitch_groups(pitch: NDArray[np.float64], activity: Activity) -> float:
     spread = max(float(lower.std()), float(upper.std()), 0.5)
     apart = float(upper.mean() - lower.mean())
     return apart if apart > 3 * spread else 0.0
-
-
-def low_energy_share(activity: Activity) -> float:
-    """Returns the share of frames far below the mean of their second: speech has many."""
-    power = activity.power
-    second = round(1 / HOP)
-    if power.size < second:
-        return 1.0
-    around = np.convolve(power, np.full(second, 1 / second), mode="same")
-    # A pause says nothing about what is heard: music has them at its ends only.
-    heard = activity.active
-    return float((power[heard] < _LOW_ENERGY * around[heard]).mean()) if heard.any() else 1.0

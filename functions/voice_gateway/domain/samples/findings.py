@@ -36,6 +36,9 @@ _HIDDEN: Final = {Severity.FATAL: 15.0, Severity.MINOR: 20.0}
 """dB of SNR under which noise may hide the bands in question: then the noise alone is reported."""
 _PITCH_APART: Final = 5.0
 _LOW_ENERGY_LEAST: Final = 0.2
+_CHANGING_TONES: Final = 0.08
+"""Music was found above 0.1, fans and the mains below 0.05. Only noise is asked: what is far below
+the voice has no tones worth a word."""
 
 
 def find(measured: Measurements) -> tuple[Finding, ...]:
@@ -216,6 +219,15 @@ def _company(m: Measurements) -> Iterator[Finding]:
             bound=100 * _LOW_ENERGY_LEAST,
             unit="%",
             advice="It never pauses, as music or a crowd does: record the voice alone.",
+        )
+    elif m.snr < _SNR[-1][0] and m.changing_tones >= _CHANGING_TONES:
+        yield Finding(
+            code=FindingCode.MUSIC_SUSPECTED,
+            severity=Severity.MAJOR,
+            value=m.changing_tones,
+            bound=_CHANGING_TONES,
+            unit="more alike within a pause",
+            advice="There seems to be music in the pauses: record the voice alone.",
         )
 
 

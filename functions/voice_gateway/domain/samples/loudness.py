@@ -34,6 +34,8 @@ _RELATIVE_GATE: Final = -10.0
 _GATE_STEP: Final = 0.1
 """Seconds: blocks of 400 ms overlap by three quarters."""
 _STEPS_A_BLOCK: Final = 4
+_STEPS_AT_ONCE: Final = 20
+"""Filtered together: longer transforms leave the processor's cache at high rates."""
 _SETTLED: Final = 0.5
 """Seconds after which the filters have forgotten what came before, by far more than 100 dB."""
 _OVERSAMPLING: Final = 4
@@ -52,7 +54,7 @@ def integrated_loudness(samples: NDArray[np.float32], sample_rate: int) -> float
     step = round(_GATE_STEP * sample_rate)
     energies = [
         np.einsum("ij,ij->i", block, block)
-        for block in _weighted(samples, sample_rate, step * 100, step)
+        for block in _weighted(samples, sample_rate, step * _STEPS_AT_ONCE, step)
     ]
     power = np.concatenate(energies) / step if energies else np.zeros(0)
     if power.size < _STEPS_A_BLOCK:

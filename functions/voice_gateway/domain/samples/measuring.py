@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from voice_gateway.domain.samples.activity import find_activity
-from voice_gateway.domain.samples.company import (
-    low_energy_share,
-    median_pitch,
-    pitch_groups,
-    pitches,
-)
+from voice_gateway.domain.samples.company import median_pitch, pitch_groups, pitches
 from voice_gateway.domain.samples.loudness import integrated_loudness
+from voice_gateway.domain.samples.music import changing_tones, low_energy_share
 from voice_gateway.domain.samples.report import Measurements
 from voice_gateway.domain.samples.reverberation import reverberation_time
-from voice_gateway.domain.samples.signal import clipped_share, dc_offset, mono
+from voice_gateway.domain.samples.signal import clipped_share, dc_offset, mono, thinned
 from voice_gateway.domain.samples.spectrum import effective_bandwidth, hum_level
 
 if TYPE_CHECKING:
@@ -30,7 +26,8 @@ def measure(sample: DecodedSample) -> Measurements:
     activity = find_activity(single, rate)
     pitch = pitches(single, rate, activity)
     spoken = int(activity.active[::2].sum())
-    hertz, hum = hum_level(single, rate)
+    thin = thinned(single, rate)
+    hertz, hum = hum_level(*thin)
     return Measurements(
         container=sample.container,
         codec=sample.codec,
@@ -44,7 +41,7 @@ def measure(sample: DecodedSample) -> Measurements:
         voiced_share=float(np.count_nonzero(pitch)) / spoken if spoken else 0.0,
         clipped_share=clipped_share(sample.samples),
         dc_offset=dc_offset(sample.samples),
-        loudness=integrated_loudness(single, rate),
+        loudness=integrated_loudness(*thin),
         noise_floor=activity.noise_floor,
         snr=activity.snr,
         bandwidth=effective_bandwidth(single, rate, activity),
@@ -53,5 +50,6 @@ def measure(sample: DecodedSample) -> Measurements:
         reverberation=reverberation_time(activity),
         pitch_groups=pitch_groups(pitch, activity),
         low_energy_share=low_energy_share(activity),
+        changing_tones=changing_tones(single, rate, activity),
         pitch_hz=median_pitch(pitch),
     )

@@ -120,6 +120,9 @@ class Measurements(BaseModel):
     pitch_groups: float
     """Semitones between two groups of phrases; 0 for one group."""
     low_energy_share: float = Field(ge=0, le=1)
+    changing_tones: float = Field(default=0.0, ge=0, le=1)
+    """How much more alike the tones of one pause are than those of others; 0 too where nobody
+    measured it."""
     pitch_hz: float | None = None
     """The median of what is voiced; None where nothing is, or nobody measured it."""
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 SILENT_DB: Final = -120.0
 """What the level of digital silence is called: 20 dB below the last bit of 16."""
+_ENOUGH_RATE: Final = 44_100
 _CLIP_PEAK: Final = 0.1
 """A flat top below −20 dBFS is a small signal's own quantisation, not clipping."""
 _CLIP_RUNS: Final = 3
@@ -56,6 +57,22 @@ def mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     powers = [_power(channel) for channel in samples]
     strongest = int(np.argmax(powers))
     return np.asarray(mixed if _power(mixed) > powers[strongest] / 2 else samples[strongest])
+
+
+def thinned(samples: NDArray[np.float32], sample_rate: int) -> tuple[NDArray[np.float32], int]:
+    """Brings [n] of a high rate down to 44.1 to 88 kHz, by means of neighbours.
+
+    What they fold down lies above everything audible, and what they take of a voice is less than a
+    tenth of a decibel.
+
+    Returns:
+        The samples, and their rate in Hz.
+    """
+    step = sample_rate // _ENOUGH_RATE
+    if step < 2:
+        return samples, sample_rate
+    means = samples[: samples.size // step * step].reshape(-1, step).mean(axis=1)
+    return means, round(sample_rate / step)
 
 
 def clipped_share(samples: NDArray[np.float32]) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 import pytest
 
-from fakes.hostile import flac_of_unknown_length, silence_as_flac, wav
+from fakes.hostile import extensible, flac_of_unknown_length, silence_as_flac, wav
 from fakes.recordings import RATE, encoded, voice
 from voice_gateway.adapters.audio_decoder import SoundfileDecoder
 from voice_gateway.domain.errors import InvalidSampleError
@@ -112,6 +112,7 @@ def test_reads_a_file_object_and_leaves_it_open(tmp_path: Path) -> None:
         (b"RIFF\0\0\0\0WAVE", FindingCode.DAMAGED),
         (b"fLaC" + bytes(50), FindingCode.DAMAGED),
         (b"OggS" + bytes(50), FindingCode.DAMAGED),
+        (b"OggS", FindingCode.DAMAGED),
         (b"ID3" + bytes(50), FindingCode.DAMAGED),
         (b"\xff\xfb\x90\x64" + bytes(500), FindingCode.DAMAGED),
         (wav(b""), FindingCode.EMPTY),
@@ -135,6 +136,27 @@ def test_a_flac_that_was_cut_off_is_refused() -> None:
     assert refused(whole[: len(whole) // 2]).code in (FindingCode.TRUNCATED, FindingCode.DAMAGED)
 
 
+@pytest.mark.parametrize("mask", [0, 3, 0x80000000, 0xFFFFFFFF])
+def test_which_speakers_a_wav_names_means_nothing(mask: int) -> None:
+    data = (voice(3) * 32767).astype("<i2").tobytes()
+    sample = SoundfileDecoder().decode(extensible(data, channels=1, mask=mask))
+    assert (sample.seconds, sample.bit_depth) == (3, 16)
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize("left_out", [1, 40, 9_000])
+def test_an_ogg_that_was_cut_off_is_refused(subtype: str, left_out: int) -> None:
+    """libsndfile plays it as far as it goes."""
+    whole = encoded(voice(8), container="OGG", subtype=subtype)
+    assert refused(whole[:-left_out]).code is FindingCode.TRUNCATED
+
+
+@pytest.mark.parametrize("left", [5, 20, 26, 27, 30])
+def test_an_ogg_that_was_cut_off_in_a_page_s_head_is_refused(left: int) -> None:
+    whole = encoded(voice(8), container="OGG", subtype="VORBIS")
+    assert refused(whole[: whole.rfind(b"OggS") + left]).code is FindingCode.TRUNCATED
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -3e38])
 def test_what_is_no_sound_is_refused(value: float) -> None:
     samples = voice(3).copy()
@@ -145,6 +167,26 @@ def test_what_is_no_sound_is_refused(value: float) -> None:
 def test_a_wav_whose_writer_did_not_know_the_length_is_read() -> None:
     data = wav((voice(3) * 32767).astype("<i2").tobytes(), size=0xFFFFFFFF)
     assert SoundfileDecoder().decode(data).seconds == pytest.approx(3)
+
+
+def test_a_flac_whose_writer_did_not_know_the_length_is_read() -> None:
+    whole = encoded(voice(8), container="FLAC")
+    known, unknown = (
+        SoundfileDecoder().decode(data) for data in (whole, flac_of_unknown_length(whole))
+    )
+    assert unknown.seconds == 8
+    assert np.array_equal(known.samples, unknown.samples)
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype"),
+    [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS")],
+)
+def test_what_follows_the_sound_is_none(container: str, subtype: str) -> None:
+    whole = encoded(voice(3), container=container, subtype=subtype)
+    tag = b"TAG" + b"Somebody".ljust(125, b"\0")
+    alone, tagged = (SoundfileDecoder().decode(data) for data in (whole, whole + tag))
+    assert np.array_equal(alone.samples, tagged.samples)
 
 
 class TestMemory:

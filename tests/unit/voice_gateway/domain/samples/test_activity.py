@@ -14,6 +14,29 @@ def test_snr_is_what_it_is(snr: float, rate: int) -> None:
     assert find_activity(audio, rate).snr == pytest.approx(snr, abs=1.5)
 
 
+@pytest.mark.parametrize("pause", [0.15, 0.2, 0.25])
+@pytest.mark.parametrize("snr", [40, 30, 20, 10])
+def test_snr_of_whoever_hardly_pauses(snr: float, pause: float) -> None:
+    """Phrases end softly, far below the voice and far above the noise."""
+    phrase = voice(PAUSE + PHRASE)[round(PAUSE * RATE) :].copy()
+    fade = round(0.1 * RATE)
+    phrase[-fade:] *= np.logspace(0, -1.5, fade, dtype=np.float32)
+    spoken = np.concatenate((np.zeros(round(pause * RATE), np.float32), phrase))
+    audio = np.tile(spoken, 8)
+    power = LEVEL**2 * 10 ** (-snr / 10)
+    audio += white(audio.size / RATE, float(np.sqrt(power)))
+    assert find_activity(audio, RATE).snr == pytest.approx(snr, abs=1)
+
+
+def test_a_click_in_a_pause_is_no_noise() -> None:
+    audio = voice(12) + white(12, 0.0005)
+    click = white(0.02, 0.02)
+    for phrase in range(7):
+        at = round((phrase * (PHRASE + PAUSE) + PAUSE / 2) * RATE)
+        audio[at : at + click.size] += click
+    assert find_activity(audio, RATE).noise_floor == pytest.approx(-66, abs=1)
+
+
 def test_the_noise_floor_is_what_it_is() -> None:
     activity = find_activity(voice(12) + white(12, 0.001), RATE)
     assert activity.noise_floor == pytest.approx(-60, abs=0.5)

@@ -118,6 +118,15 @@ def test_the_heaviest_finding_gives_the_reason() -> None:
     assert made.reason == made.findings[0].advice
 
 
+def test_music_is_suspected_in_noise_only() -> None:
+    heard = report(snr=25.0, changing_tones=0.2)
+    assert [f.code for f in heard.findings] == ["music_suspected", "noise"]
+    assert heard.grade is Grade.POOR
+    assert report(snr=35.0, changing_tones=0.2).findings == ()
+    both = report(snr=25.0, changing_tones=0.2, low_energy_share=0.1)
+    assert [f.code for f in both.findings] == ["music_suspected", "noise"]
+
+
 def test_noise_may_hide_the_upper_bands_but_not_a_telephone() -> None:
     assert [f.code for f in report(snr=15.0, bandwidth=6_000.0).findings] == ["noise"]
     assert "narrow_band" in [f.code for f in report(snr=15.0, bandwidth=4_000.0).findings]

@@ -5,12 +5,7 @@ import pytest
 
 from fakes.recordings import LEVEL, RATE, voice, white
 from voice_gateway.domain.samples.activity import find_activity
-from voice_gateway.domain.samples.company import (
-    low_energy_share,
-    median_pitch,
-    pitch_groups,
-    pitches,
-)
+from voice_gateway.domain.samples.company import median_pitch, pitch_groups, pitches
 
 
 @pytest.mark.parametrize("rate", [22_050, 44_100, 48_000, 96_000])
@@ -38,13 +33,6 @@ def test_one_voice_is_one_group() -> None:
     audio = voice(20)
     activity = find_activity(audio, RATE)
     assert pitch_groups(pitches(audio, RATE, activity), activity) == 0
-
-
-def test_what_never_rests_has_no_quiet_frames() -> None:
-    noise = find_activity(white(5, LEVEL), RATE)
-    assert low_energy_share(noise) < 0.2
-    assert low_energy_share(find_activity(voice(5), RATE)) > 0.2
-    assert low_energy_share(find_activity(white(0.2, LEVEL), RATE)) == 1
 
 
 def test_the_median_pitch_is_that_of_the_voiced_frames() -> None:

@@ -3,13 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fakes.recordings import voice
+from fakes.recordings import low_passed, voice
+from voice_gateway.domain.samples.loudness import integrated_loudness
 from voice_gateway.domain.samples.signal import (
     SILENT_DB,
     clipped_share,
     dc_offset,
     decibels,
     mono,
+    thinned,
 )
 
 
@@ -60,3 +62,19 @@ def test_channels_that_cancel_or_say_nothing_do_not_take_the_voice_away(right: f
 def test_nothing_is_quieter_than_silence() -> None:
     assert decibels(0) == SILENT_DB
     assert decibels(1) == 0
+
+
+@pytest.mark.parametrize("rate", [88_200, 133_333, 192_000])
+def test_high_rates_are_thinned_and_as_loud(rate: int) -> None:
+    audio = low_passed(voice(4, rate), 12_000, rate)
+    thin, thin_rate = thinned(audio, rate)
+    assert 44_100 <= thin_rate < 88_200
+    assert thin.size / thin_rate == pytest.approx(audio.size / rate, abs=0.001)
+    loudness = integrated_loudness(audio, rate)
+    assert integrated_loudness(thin, thin_rate) == pytest.approx(loudness, abs=0.1)
+
+
+@pytest.mark.parametrize("rate", [8_000, 48_000])
+def test_other_rates_stay_as_they_are(rate: int) -> None:
+    audio = voice(4, rate)
+    assert thinned(audio, rate) == (audio, rate)
