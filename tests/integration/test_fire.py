@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
-from fakes.fire import TARGETS, fire, under_fire
+from fakes.fire import CAPACITY, TARGETS, fire, under_fire
 from fakes.triton_caller import Caller, metric
 
 if TYPE_CHECKING:
@@ -35,3 +37,19 @@ async def test_a_crowd_that_comes_and_goes_leaves_nothing_behind(
         caller = Caller(server.grpc_url, model)
         assert caller.ask("Hello.").hear()[-1].final
         caller.close()
+
+
+def test_a_server_that_is_asked_to_end_says_what_it_has_begun_and_what_waits(
+    tmp_path: Path,
+) -> None:
+    with under_fire("piper", tmp_path) as (server, pid):
+        callers = [Caller(server.grpc_url, "piper") for _ in range(CAPACITY)]
+        for caller in callers:
+            caller.ask(*["One more sentence."] * 3)
+        callers[0].next()
+        os.kill(pid, signal.SIGTERM)
+        spoken = [caller.hear() for caller in callers]
+        assert [len(chunks) for chunks in spoken] == [2, *[3] * (CAPACITY - 1)]
+        for caller in callers:
+            caller.close()
+    assert "closed" in (tmp_path / "log").read_text(errors="replace")
