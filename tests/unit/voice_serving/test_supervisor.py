@@ -32,13 +32,13 @@ class ScriptedPulse(Pulse):
     dead: set[str] = field(default_factory=set)
     word: Callable[[], bool] = lambda: True
     beats_felt: int = 0
-    loads: bool = True
+    served: tuple[str, ...] = ("1", "2")
 
     def ready(self, model: str) -> bool:
-        return self.loads
+        return True
 
     def versions(self, model: str) -> list[str]:
-        return ["1", "2"]
+        return list(self.served)
 
     def beats(self, model: str, version: str = "") -> bool:
         self.beats_felt += 1
@@ -90,6 +90,12 @@ def test_an_older_version_that_dies_is_seen_too(run, capfd):
     one = run(pulse)
     wait_until(lambda: one.starts == 2)
     assert "speech, version 1, is dead" in capfd.readouterr().err
+
+
+def test_where_the_versions_are_not_told_the_latest_is_felt(run, capfd):
+    one = run(ScriptedPulse(served=(), dead={""}))
+    wait_until(lambda: one.starts == 2)
+    assert "speech is dead" in capfd.readouterr().err
 
 
 def test_a_model_whose_front_alone_lives_is_seen(run, capfd):

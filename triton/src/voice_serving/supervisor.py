@@ -48,6 +48,8 @@ would wait for them; the other models' get so long to hear the end."""
 _PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds before the next start, the longer the more there were in a row."""
 _WORD: Final = "Yes."
+_LATEST: Final = ""
+"""The version that Triton takes where none is named."""
 
 
 class Pulse:
@@ -148,7 +150,11 @@ class Supervisor:
                 return False
             if self._ended.wait(BEAT_SECONDS):
                 return False
-        targets = [(m, version) for m in self._models for version in self._pulse.versions(m)]
+        targets = [
+            (model, version)
+            for model in self._models
+            for version in self._pulse.versions(model) or [_LATEST]
+        ]
         with _threads(2 * len(targets)) as threads:
             return self._feel(process, targets, threads)
 
@@ -193,7 +199,7 @@ def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def _named(model: str, version: str) -> str:
-    return f"{model}, version {version},"
+    return model if version == _LATEST else f"{model}, version {version},"
 
 
 def _stop(process: subprocess.Popen[bytes], seconds: float) -> None:
