@@ -58,7 +58,7 @@ token: $(READY) ## A person's token for this stack: ROLE=viewer|editor|admin TEN
 
 ##@ Work on it
 
-.PHONY: setup check fix test template requirements bench bench-engines parity bench-router faults soak sample-report
+.PHONY: setup check fix test template requirements bench bench-engines parity bench-router faults soak fire sample-report
 setup: $(READY) ## Make .venv with everything
 	@echo "ready: $(BIN)"
 check: $(READY) ## Format, lint and types
@@ -80,6 +80,8 @@ faults: $(READY) ## The matrix of faults, run and printed; ONLY="azure piper"
 	@PYTHONPATH=scripts/stack:tests $(BIN)/python scripts/faults.py $(ONLY)
 soak: $(READY) ## 64 callers while providers come and go; SECONDS= (60)
 	@PYTHONPATH=scripts/stack:tests $(BIN)/python scripts/soak_router.py --seconds $(or $(SECONDS),60)
+fire: $(READY) ## A model in the real Triton at 3 times its capacity; MODEL= (xtts_v2) REQUESTS= (2000)
+	@PYTHONPATH=scripts/stack:scripts/engines:tests $(BIN)/python -W ignore scripts/fire.py $(if $(MODEL),--model "$(MODEL)") --requests $(or $(REQUESTS),2000)
 bench-engines: $(READY) ## Engines against the packages they replace; ROUNDS= (2), MODEL=
 	@$(BIN)/python -W ignore scripts/bench_engines.py --rounds $(or $(ROUNDS),2) $(if $(MODEL),--only "$(MODEL)")
 parity: $(READY) ## Whether the engines say what those packages say, at the real shape; MODEL=

@@ -21,6 +21,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
+import shutil
 import sys
 import time
 from argparse import SUPPRESS
@@ -66,10 +68,19 @@ _BLOCK: Final = 1 << 18
 _FRUITLESS_ATTEMPTS: Final = 4
 """Attempts in a row that bring not one byte before it gives up."""
 _SHA256_HEX: Final = 64
+_BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses that may be another one in a moment."""
+_STARTED_AT: Final = re.compile(r"bytes (\d+)-")
+_INTERRUPTED: Final = 130
+"""Exit status of a command that somebody has stopped, as shells have it."""
 
 
 class FetchError(Exception):
     """A file could not be fetched; the message is for the person at the terminal."""
+
+
+class _BusyError(Exception):
+    """The server cannot answer now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +156,14 @@ def _fetch_file(
             for size in _download(source.client, url, file, part):
                 advance(size - reported)
                 reported = size
-        except httpx.TransportError as error:
+        except (httpx.TransportError, _BusyError) as error:
             after = part.stat().st_size if part.is_file() else 0
             fruitless = 0 if after > before else fruitless + 1
             if fruitless == _FRUITLESS_ATTEMPTS:
+                busy = isinstance(error, _BusyError)
+                why = str(error) if busy else f"cannot be reached ({type(error).__name__})"
                 raise FetchError(
-                    f"{httpx.URL(url).host} cannot be reached ({type(error).__name__});"
+                    f"{httpx.URL(url).host} {why};"
                     " what has arrived is kept, run the same command again"
                 ) from error
             source.pause(2.0**fruitless)
@@ -169,6 +182,7 @@ def _download(client: httpx.Client, url: str, file: VoiceFile, part: Path) -> It
 
     Raises:
         httpx.TransportError: The connection broke or ended too soon.
+        _BusyError: The server has no time.
         FetchError: The server refuses, or offers something else.
     """
     have = part.stat().st_size if part.is_file() else 0
@@ -177,20 +191,34 @@ def _download(client: httpx.Client, url: str, file: VoiceFile, part: Path) -> It
     if have:
         headers["Range"] = f"bytes={have}-"
     with client.stream("GET", url, headers=headers) as response:
+        if response.status_code in _BUSY:
+            raise _BusyError(f"answered {response.status_code}")
         if response.status_code not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
             raise FetchError(f"{file.name}: {response.url.host} answered {response.status_code}")
         _check_announced(response, file)
         if response.status_code == httpx.codes.OK:
             # The server knows no ranges and starts again from the beginning.
             have = 0
+        elif _start_of(response) != have:
+            raise FetchError(
+                f"{file.name}: {response.url.host} goes on at another place than asked"
+            )
         with part.open("ab" if have else "wb") as output:
             for block in response.iter_raw(_BLOCK):
                 have += len(block)
                 if have > file.size_bytes:
+                    # Whatever it is, going on with it would lead here again.
+                    part.unlink()
                     raise FetchError(f"{file.name}: {response.url.host} sent more than it should")
                 output.write(block)
                 output.flush()
                 yield have
+
+
+def _start_of(response: httpx.Response) -> int | None:
+    """Where in the file a part of it begins."""
+    told = _STARTED_AT.match(response.headers.get("Content-Range", ""))
+    return int(told[1]) if told else None
 
 
 def _check_announced(response: httpx.Response, file: VoiceFile) -> None:
@@ -217,6 +245,26 @@ def _complaint(path: Path, file: VoiceFile) -> str | None:
     if file.md5 is not None and md5.hexdigest() != file.md5:
         return "its MD5 is not the catalogue's"
     return None
+
+
+def _check_room(dest: Path, files: Sequence[VoiceFile]) -> None:
+    """Whether the disk can take what is not there yet.
+
+    Raises:
+        FetchError: It cannot.
+    """
+    dest.mkdir(parents=True, exist_ok=True)
+    missing = 0
+    for file in files:
+        target = dest / file.name
+        part = target.with_name(f"{target.name}.part")
+        here = next((path.stat().st_size for path in (target, part) if path.is_file()), 0)
+        missing += max(0, file.size_bytes - here)
+    free = shutil.disk_usage(dest).free
+    if missing > free:
+        raise FetchError(
+            f"{dest} has room for {free / 1e6:.0f} MB, and {missing / 1e6:.0f} MB are to come"
+        )
 
 
 def _table(catalogue: Catalogue, dest: Path) -> Table:
@@ -319,6 +367,14 @@ def main(
     except FetchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        # A full disk, a folder of somebody else's, a file where a folder should be.
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror}; what has arrived is kept", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped; what has arrived is kept, run the same command again", file=sys.stderr)
+        return _INTERRUPTED
     return 0
 
 
@@ -363,18 +419,25 @@ def _fetch_all(
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
+    if not base_url.startswith(("https://", "http://")):
+        raise FetchError(f"{base_url}: the hub's address must begin with https://")
     with (
         httpx.Client(follow_redirects=True, timeout=30.0) as client,
         Progress(*columns, console=console) as progress,
     ):
         source = Source(client, base_url, pause)
+        _check_room(dest, [file for files in wanted.values() for file in files])
         for name, files in wanted.items():
             task = progress.add_task(name, total=sum(file.size_bytes for file in files))
 
             def advance(size: int, task: TaskID = task) -> None:
                 progress.advance(task, size)
 
-            if not fetch_files(source, catalogue, files, dest, advance):
+            try:
+                fetched = fetch_files(source, catalogue, files, dest, advance)
+            except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
+                raise FetchError(f"{base_url}: {error}") from error
+            if not fetched:
                 progress.update(task, description=f"{name} (was there)")
 
 

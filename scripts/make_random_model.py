@@ -4,12 +4,15 @@
     python scripts/make_random_model.py xtts_v2 --dest .local/random/xtts_v2
     python scripts/make_random_model.py xtts_v2 --size tiny --dest /somewhere
 
-It computes what the real one computes, in the same time, and sounds like nothing.
+It computes what the real one computes, in the same time, and sounds like nothing. A folder that
+somebody names and that holds something is left alone: it may be the real one's.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -49,7 +52,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dest", type=Path, help="default: .local/random/<model>")
     arguments = parser.parse_args(argv)
     folder = arguments.dest or ROOT / ".local" / "random" / arguments.model
-    WRITERS[arguments.model](folder, arguments.size, arguments.seed)
+    if arguments.dest is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        print(f"error: {folder} is not empty, and nothing was written", file=sys.stderr)
+        return 1
+    # An interrupted one is never taken for a whole one.
+    fresh = folder.with_name(f"{folder.name}.{os.getpid()}.new")
+    try:
+        WRITERS[arguments.model](fresh, arguments.size, arguments.seed)
+        fresh.replace(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
     print(folder)
     return 0
 

@@ -281,6 +281,8 @@ def running(server: Server, log: Path, timeout: float = 60.0) -> Iterator[subpro
     with log.open("wb") as output:
         process = subprocess.Popen(
             server.command(),
+            # The stub looks for modules where it stands: our folder `triton` must not be there.
+            cwd=server.run_dir,
             env=server.environment(),
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -11,6 +11,7 @@ import pytest
 from fakes.triton import TritonStandIn
 from fakes.windows import FakeSampleWindows, a_window
 from voice_gateway.domain.chain import PROVIDER_NAMES
+from voice_gateway.domain.errors import FailureReason, ProviderError
 from voice_gateway.domain.limits import MAX_SENTENCE_CHARACTERS, MAX_TEXT_CHARACTERS
 from voice_gateway.domain.speech import SpeechRequest
 from voice_gateway.domain.text import split_sentences
@@ -25,7 +26,7 @@ from voice_serving.engine import MAX_SENTENCE_CHARACTERS as SERVED_CHARACTERS
 from voice_serving.engine import MAX_SENTENCES
 from voice_serving.engines.xtts_v2 import XttsEngine
 from voice_serving.engines.xtts_v2.languages import LONGEST
-from voice_serving.errors import ErrorCode
+from voice_serving.errors import ErrorCode, OverloadedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +76,15 @@ async def test_piper_is_asked_for_the_voice_that_is_most_like(
 
 def test_every_error_code_has_a_reason() -> None:
     assert set(ERROR_REASONS) == {code.value for code in ErrorCode}
+
+
+def test_a_model_that_is_full_says_when_to_come_back_and_the_gateway_reads_it() -> None:
+    message = OverloadedError("the model is full", retry_after_ms=250).wire_message
+    failure = piper_on_triton("localhost:1", tls=False)._failure(message, sent=False)
+    assert isinstance(failure, ProviderError)
+    assert failure.reason is FailureReason.UNAVAILABLE
+    assert failure.retry_after_seconds == 0.25
+    assert failure.detail == "the model is full"
 
 
 def test_only_known_tensors_are_sent_and_every_required_one() -> None:

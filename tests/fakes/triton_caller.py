@@ -8,11 +8,13 @@ import socket
 import threading
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
 import tritonclient.grpc as grpc_client
+from tritonclient.utils import np_to_triton_dtype
 
 from tritonserver import HOST, Ports, Server
 
@@ -47,7 +49,7 @@ class Caller:
     ) -> Caller:
         values = {"sentences": list(sentences), "language": "en", **inputs}
         self._client.async_stream_infer(
-            self._model, _tensors(values), model_version=version, timeout=microseconds
+            self._model, tensors_of(values), model_version=version, timeout=microseconds
         )
         self._unanswered += 1
         return self
@@ -55,7 +57,7 @@ class Caller:
     def tell(self, **inputs: Any) -> None:
         """Asks for something that is answered without a word, and waits for that."""
         self._client.async_stream_infer(
-            self._model, _tensors(inputs), enable_empty_final_response=True
+            self._model, tensors_of(inputs), enable_empty_final_response=True
         )
         answer = self._answers.get(timeout=PATIENCE_SECONDS)
         if isinstance(answer, Exception):
@@ -102,12 +104,17 @@ class Caller:
         self._client.close()
 
 
-def _tensors(values: dict[str, Any]) -> list[grpc_client.InferInput]:
+def tensors_of(values: dict[str, Any]) -> list[grpc_client.InferInput]:
+    """What is not None, as a model's inputs."""
     return [_tensor(name, value) for name, value in values.items() if value is not None]
 
 
 def _tensor(name: str, value: Any) -> grpc_client.InferInput:
-    if isinstance(value, int):
+    if isinstance(value, grpc_client.InferInput):
+        return value
+    if isinstance(value, np.ndarray):
+        array, kind = value, np_to_triton_dtype(value.dtype)
+    elif isinstance(value, int):
         array, kind = np.array([value], np.int64), "INT64"
     elif isinstance(value, float):
         array, kind = np.array([value], np.float32), "FP32"
@@ -143,6 +150,29 @@ def metric(server: Server, name: str) -> float:
     found = re.findall(rf"^{name}{{.*}} (\S+)$", text, re.MULTILINE)
     assert found, name
     return sum(float(value) for value in found)
+
+
+def percentile(server: Server, name: str, share: float) -> float:
+    """Of a histogram of one version: the bound below which so many of its values lie."""
+    text = httpx.get(f"http://{HOST}:{server.ports.metrics}/metrics").text
+    found = re.findall(rf'^{name}_bucket{{.*le="(.*)"}} (\S+)$', text, re.MULTILINE)
+    assert found, name
+    total = float(found[-1][1])
+    return next(float(bound) for bound, count in found if float(count) >= share * total)
+
+
+def stubs_of(server: Server) -> set[int]:
+    """The processes of its models."""
+    prefix = server.shared_memory_prefix.encode()
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes()
+        except OSError:
+            continue  # it has ended meanwhile
+        if b"triton_python_backend_stub" in words and prefix in words:
+            found.add(int(path.parent.name))
+    return found
 
 
 def wait_until_idle(server: Server) -> None:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tritonclient.utils import InferenceServerException
 
 from fakes.tiny_piper import build_voice
-from fakes.triton_caller import Caller, free_ports
+from fakes.triton_caller import Caller, free_ports, stubs_of
 from tritonserver import HOST, Server, install
 from voice_serving.supervisor import Pulse
 
@@ -35,7 +36,7 @@ def server(tmp_path: Path) -> Iterator[tuple[Server, Path]]:
     shutil.copytree(ROOT / "model_repository/piper", repository / "piper", ignore=skip)
     voices = repository / "piper/1/voices"
     voices.mkdir(exist_ok=True)
-    build_voice(voices / "budtender.onnx")
+    build_voice(voices / "budtender.onnx", slow=True)
     server = Server(
         installation=install(ROOT / ".local/tools"),
         repository=repository,
@@ -58,19 +59,6 @@ def server(tmp_path: Path) -> Iterator[tuple[Server, Path]]:
         assert process.wait(60) == 0
 
 
-def stubs_of(server: Server) -> set[int]:
-    prefix = server.shared_memory_prefix.encode()
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes()
-        except OSError:
-            continue  # it has ended meanwhile
-        if b"triton_python_backend_stub" in words and prefix in words:
-            found.add(int(path.parent.name))
-    return found
-
-
 def wait_for(condition: object, seconds: float = PATIENCE_SECONDS) -> None:
     assert callable(condition)
     again = threading.Event()
@@ -80,16 +68,28 @@ def wait_for(condition: object, seconds: float = PATIENCE_SECONDS) -> None:
         again.wait(0.05)
 
 
-def test_a_stub_that_dies_comes_back(server: tuple[Server, Path]) -> None:
+def test_a_stub_that_dies_in_the_middle_of_a_stream_comes_back(
+    server: tuple[Server, Path],
+) -> None:
     one, log = server
     pulse = Pulse(f"http://{HOST}:{one.ports.http}")
     wait_for(lambda: one.ready() and pulse.beats("piper"))
+    assert pulse.versions("piper") == ["1"]
     assert pulse.speaks("piper")
+    listener = Caller(one.grpc_url, "piper").ask(*["A sentence."] * 200)
+    listener.next()
     (stub,) = stubs_of(one)
     os.kill(stub, signal.SIGKILL)
+    killed = time.monotonic()
     assert pulse.ready("piper"), "Triton notices by now: this supervisor has less to do"
-    wait_for(lambda: "piper is dead" in log.read_text(errors="replace"), 30.0)
+    wait_for(lambda: "piper, version 1, is dead" in log.read_text(errors="replace"), 30.0)
+    assert time.monotonic() - killed < 5
+    # An error, and not an end: nobody takes what came for all there was.
+    with pytest.raises(InferenceServerException):
+        while not listener.next().final:
+            pass
     wait_for(lambda: stubs_of(one) and stub not in stubs_of(one) and pulse.beats("piper"))
     caller = Caller(one.grpc_url, "piper")
     assert caller.ask("Hello.").hear()[-1].final
     caller.close()
+    listener.close()

@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import queue
-import random
 import shutil
 import signal
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import tritonclient.grpc as grpc_client
 from tritonclient.utils import InferenceServerException
 
-from fakes.triton_caller import Caller, free_ports, metric, wait_until_idle
+from fakes.triton_caller import Caller, free_ports, metric, stubs_of
 from fakes.wavs import wav_of
+from random_xtts import TINY, write_xtts
 from tritonserver import Server, install, running
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def server(tiny_xtts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     skip = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.pth")
     shutil.copytree(ROOT / "model_repository/xtts_v2", repository / "xtts_v2", ignore=skip)
     shutil.copytree(repository / "xtts_v2/1", repository / "xtts_v2/2")
-    for version in ("1", "2"):
-        shutil.copytree(tiny_xtts, repository / "xtts_v2" / version, dirs_exist_ok=True)
+    shutil.copytree(tiny_xtts, repository / "xtts_v2/1", dirs_exist_ok=True)
+    write_xtts(repository / "xtts_v2/2", TINY, seed=1)
     server = Server(
         installation=install(ROOT / ".local/tools"),
         repository=repository,
@@ -95,88 +95,97 @@ def test_a_sample_is_asked_for_once_and_forgotten_on_demand(server, caller):
 
 
 def test_two_versions_serve_side_by_side_and_one_can_be_pinned(caller):
-    first = audio_of(caller.ask("Hi.", seed=5, version="1").hear())
-    second = audio_of(caller.ask("Hi.", seed=5, version="2").hear())
-    assert np.array_equal(first, second)
+    first, second, latest = (
+        audio_of(caller.ask("Hi.", seed=5, version=version).hear()) for version in ("1", "2", "")
+    )
+    assert first.shape != second.shape or not np.allclose(first, second)
+    assert np.array_equal(latest, second)
+    with pytest.raises(InferenceServerException, match="version"):
+        caller.ask("Hi.", version="3").next()
+
+
+def test_all_that_is_measured_can_be_read(server, caller):
+    caller.ask("Hi.", sample_ids=[SAMPLE_ID], samples=[SAMPLE]).hear()
+    for histogram in ("first_audio_ms", "queue_ms", "real_time_factor", "batch_size"):
+        assert metric(server, f"voice_{histogram}_count") > 0
+    for number in ("in_flight", "slots", "rejected_total"):
+        assert metric(server, f"voice_{number}") >= 0
+    for count in ("conditioning_hits_total", "conditioning_misses_total"):
+        assert metric(server, f"voice_{count}") > 0
+    caller.tell(operation="forget", sample_ids=[SAMPLE_ID])
+
+
+def poisoned_sample(sample: bytes) -> dict[str, Any]:
+    return {"sample_ids": [hashlib.sha256(sample).hexdigest()], "samples": [sample]}
+
+
+def broken_strings(name: str, content: bytes) -> Any:
+    """A tensor of strings whose bytes are no strings: their lengths lie."""
+    tensor = grpc_client.InferInput(name, [1], "BYTES")
+    tensor.set_data_from_numpy(np.array([b"x"], np.object_))
+    tensor._raw_content = content
+    return tensor
+
+
+NAN_WAV = wav_of(np.full(66150, np.nan, np.float32), 22050, subtype="FLOAT")
+TEN_MINUTES = wav_of(np.zeros(600 * 8000, np.int16), 8000, subtype="PCM_U8")
 
 
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
         ({"language": "sw"}, "voice_not_installed: "),
-        ({"temperature": float("nan")}, "invalid_input: temperature "),
+        ({"voice": "nobody"}, "voice_not_installed: "),
+        ({"language": "\udcff".encode(errors="surrogateescape")}, "invalid_input: language "),
+        ({"sentences": [b"\xff\xfe"]}, "invalid_input: sentences "),
         ({"sentences": ["x" * 10_000]}, r"invalid_input: sentences\[0\] "),
-        ({"sample_ids": ["nonsense"]}, r"invalid_input: sample_ids\[0\] "),
+        ({"sentences": ["x"] * 5001}, "invalid_input: sentences "),
         ({"sentences": None}, "invalid_input: sentences "),
+        ({"sentences": np.zeros(0, np.object_)}, "invalid_input: sentences "),
+        ({"temperature": float("nan")}, "invalid_input: temperature "),
+        ({"temperature": 1e30}, "invalid_input: temperature "),
+        ({"speed": float("-inf")}, "invalid_input: speed "),
+        ({"seed": -(2**63)}, "invalid_input: seed "),
+        ({"top_k": np.array([-1], np.int32)}, "invalid_input: top_k "),
+        ({"sample_ids": ["nonsense"]}, r"invalid_input: sample_ids\[0\] "),
+        ({"sample_ids": [SAMPLE_ID], "samples": [b""]}, r"invalid_input: samples\[0\] "),
+        ({"sample_ids": [SAMPLE_ID], "samples": []}, r"sample_unknown: "),
+        (poisoned_sample(b""), r"invalid_input: samples\[0\] "),
+        (poisoned_sample(b"RIFF"), r"invalid_input: samples\[0\] "),
+        (poisoned_sample(NAN_WAV), r"invalid_input: samples\[0\] "),
+        (poisoned_sample(TEN_MINUTES), r"invalid_input: samples\[0\] "),
+        (poisoned_sample(SAMPLE + bytes(9 << 20)), r"invalid_input: samples\[0\] "),
+        ({"operation": "sing"}, "invalid_input: operation "),
+        # Triton itself sees these, and names the tensor.
+        ({"speed": np.array([1, 2], np.float32)}, ".*'speed'"),
+        ({"speed": np.array([1.0], np.float64)}, ".*'speed'"),
+        ({"top_k": np.array([[5]], np.int32)}, ".*'top_k'"),
+        ({"seed": np.array([5], np.int32)}, ".*'seed'"),
+        ({"noise_w": 0.5}, ".*'noise_w'"),
+        ({"language": broken_strings("language", b"\xff\xff\xff\x7fen")}, ".*'language'"),
+        ({"sentences": broken_strings("sentences", b"\x01")}, ".*'sentences'"),
     ],
 )
-def test_a_poisoned_request_fails_alone(caller, inputs, message):
+def test_a_poisoned_request_fails_alone(server, caller, inputs, message):
+    other = Caller(server.grpc_url, "xtts_v2").ask(
+        "Somebody else.", "And so on.", seed=4, speed=4.0
+    )
     with pytest.raises(InferenceServerException, match=f"^{message}"):
         caller.ask(SECRET, **inputs).next()
-    assert caller.ask("Hello.").hear()[-1].final
+    assert [c.sentence for c in other.hear() if c.last] == [0, 1]
+    other.close()
+    assert caller.ask("Hello.", speed=4.0).hear()[-1].final
 
 
 def test_a_deadline_ends_a_request(caller):
     with pytest.raises(InferenceServerException, match=r"^deadline: "):
         caller.ask(*["A sentence."] * 200, microseconds=300_000).hear()
-    assert caller.ask("Hello.").hear()[-1].final
-
-
-def test_a_crowd_that_comes_and_goes_leaves_nothing_behind(server):
-    """Three times as many as there is room for; the alive are heard whole and unmixed."""
-    texts = [f"Caller number {number} says this." for number in range(6)]
-    with_one = Caller(server.grpc_url, "xtts_v2")
-    expected = [
-        audio_of(with_one.ask(text, seed=number).hear()) for number, text in enumerate(texts)
-    ]
-    outcomes: list[str] = []
-    lock = threading.Lock()
-
-    def crowd(seed: int) -> None:
-        chooser = random.Random(seed)
-        for _ in range(12):
-            number = chooser.randrange(len(texts))
-            outcome = one_call(number, leaves=chooser.random() < 0.25)
-            with lock:
-                outcomes.append(outcome)
-
-    def one_call(number: int, *, leaves: bool) -> str:
-        caller = Caller(server.grpc_url, "xtts_v2")
-        try:
-            caller.ask(texts[number], seed=number)
-            if leaves:
-                return "left"
-            heard = audio_of(caller.hear())
-        except InferenceServerException as error:
-            assert str(error).startswith("overloaded: ")
-            assert "retry in " in str(error)
-            return "refused"
-        finally:
-            caller.close()
-        assert heard.shape == expected[number].shape, "mixed"
-        assert np.abs(heard - expected[number]).max() < 1e-3, "mixed"
-        return "heard"
-
-    callers = [threading.Thread(target=crowd, args=(n,)) for n in range(3 * (STREAMS + PENDING))]
-    for thread in callers:
-        thread.start()
-    for thread in callers:
-        thread.join()
-    wait_until_idle(server)
-    with_one.close()
-    assert len(outcomes) == 12 * len(callers), "a caller failed"
-    assert {"left", "heard", "refused"} <= set(outcomes)
-    assert metric(server, "voice_slots") == 0
+    assert caller.ask("Hello.", speed=4.0).hear()[-1].final
 
 
 # The last one: nothing speaks after it.
 def test_a_stub_that_dies_is_told_by_a_call_and_by_nothing_else(server, caller):
-    stubs = [
-        int(path.parent.name)
-        for path in Path("/proc").glob("[0-9]*/cmdline")
-        if b"triton_python_backend_stub" in path.read_bytes()
-        and server.shared_memory_prefix.encode() in path.read_bytes()
-    ]
+    stubs = stubs_of(server)
     caller.ask(*["A sentence."] * 50).next()
     assert stubs
     for stub in stubs:

@@ -7,6 +7,9 @@ import http.server
 import importlib.util
 import json
 import re
+import resource
+import shutil
+import signal
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -35,6 +38,11 @@ class Hub:
     corrupt: bool = False
     ranges: bool = True
     status: int | None = None
+    busy: list[int] = field(default_factory=list)
+    """Statuses of the next answers."""
+    misplaced: bool = False
+    """Goes on from the beginning, and says so."""
+    loops: bool = False
     announced: str | None = None
     requests: list[tuple[str, str | None]] = field(default_factory=list)
     """Path and `Range` of every request for a file."""
@@ -60,13 +68,14 @@ def hub() -> Iterator[Hub]:
             self.send_response(302)
             if hub.announced is not None:
                 self.send_header("X-Linked-ETag", f'"{hub.announced}"')
-            self.send_header("Location", f"/cdn/{path}")
+            self.send_header("Location", self.path if hub.loops else f"/cdn/{path}")
             self.send_header("Content-Length", "0")
             self.end_headers()
 
         def serve(self, path: str) -> None:
-            if hub.status is not None:
-                self.send_response(hub.status)
+            status = hub.busy.pop(0) if hub.busy else hub.status
+            if status is not None:
+                self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
@@ -76,7 +85,7 @@ def hub() -> Iterator[Hub]:
             start = 0
             asked = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
             if asked and hub.ranges:
-                start = int(asked[1])
+                start = 0 if hub.misplaced else int(asked[1])
                 self.send_response(206)
                 total = len(content)
                 self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
@@ -261,6 +270,88 @@ def test_a_file_that_is_gone_says_so_at_once(command, hub, capsys):
     assert command.run(hub.url, "--voice", "tiny") == 1
     assert "answered 404" in capsys.readouterr().err
     assert command.pauses == []
+
+
+def test_a_hub_that_is_busy_is_asked_again(command, hub):
+    hub.busy = [503, 429]
+    assert command.run(hub.url, "--voice", "tiny") == 0
+    assert command.files == COMPLETE
+    assert command.pauses == [2.0, 4.0]
+
+
+def test_a_hub_that_stays_busy_is_named(command, hub, capsys):
+    hub.status = 503
+    assert command.run(hub.url, "--voice", "tiny") == 1
+    assert "127.0.0.1 answered 503" in capsys.readouterr().err
+
+
+def test_a_part_from_another_place_is_not_put_behind_what_is_there(command, hub, capsys):
+    hub.misplaced = True
+    command.dest.mkdir()
+    (command.dest / "tiny.onnx.part").write_bytes(MODEL[:500_000])
+    assert command.run(hub.url, "--voice", "tiny") == 1
+    assert "another place" in capsys.readouterr().err
+    assert command.files["tiny.onnx.part"] == MODEL[:500_000]
+
+
+def test_a_hub_that_sends_in_circles_is_an_error(command, hub, capsys):
+    hub.loops = True
+    assert command.run(hub.url, "--voice", "tiny") == 1
+    assert "redirects" in capsys.readouterr().err
+
+
+def test_an_address_without_a_scheme_is_refused_at_once(command, capsys):
+    assert command.run("hub.example.org", "--voice", "tiny") == 1
+    assert "must begin with https://" in capsys.readouterr().err
+    assert command.pauses == []
+
+
+def test_a_disk_without_room_is_told_before_a_byte_is_fetched(command, hub, capsys, monkeypatch):
+    usage = shutil.disk_usage(command.catalogue)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    assert command.run(hub.url, "--voice", "tiny") == 1
+    assert "has room for 0 MB, and 1 MB are to come" in capsys.readouterr().err
+    assert hub.requests == []
+
+
+def test_a_disk_that_fills_up_meanwhile_keeps_what_has_arrived(command, hub, capsys):
+    def fill() -> None:
+        # The hub has broken off here; what is written next does not fit any more.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    hub.cut_after = [300_000]
+    argv = ["piper", "--voice", "tiny", "--catalogue", str(command.catalogue)]
+    argv += ["--dest", str(command.dest), "--base-url", hub.url]
+    try:
+        assert command.module.main(argv, lambda _: fill()) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert "what has arrived is kept" in capsys.readouterr().err
+    assert command.files["tiny.onnx.part"] == MODEL[:400_000]
+    assert command.run(hub.url, "--voice", "tiny") == 0
+    assert command.files == COMPLETE
+
+
+def test_a_file_in_the_folder_s_place_is_an_error(command, hub, capsys):
+    command.dest.write_bytes(b"")
+    assert command.run(hub.url, "--voice", "tiny") == 1
+    assert f"{command.dest}: File exists" in capsys.readouterr().err
+
+
+def test_whoever_stops_it_goes_on_later(command, hub, capsys):
+    def stop(_: float) -> None:
+        raise KeyboardInterrupt
+
+    hub.cut_after = [300_000]
+    argv = ["piper", "--voice", "tiny", "--catalogue", str(command.catalogue)]
+    argv += ["--dest", str(command.dest), "--base-url", hub.url]
+    assert command.module.main(argv, stop) == 130
+    assert "stopped" in capsys.readouterr().err
+    assert command.run(hub.url, "--voice", "tiny") == 0
+    assert hub.ranges_asked("xx/tiny.onnx")[-1] == f"bytes={1 << 18}-"
 
 
 def test_without_a_network_it_gives_up_and_says_what_to_do(command, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,6 +50,8 @@ ERROR_REASONS: Final[Mapping[str, FailureReason]] = {
     "internal": FailureReason.UNAVAILABLE,
 }
 """The serving side's error codes: a stream carries `code: sentence`, and no status."""
+_RETRY_AFTER: Final = re.compile(r",? *\bretry_after_ms=(\d{1,9})$")
+"""How a sentence ends that says when to come back."""
 
 
 class TritonProvider:
@@ -221,7 +224,14 @@ class TritonProvider:
             return ProviderError(
                 self._name, FailureReason.UNAVAILABLE, "Triton refused the request"
             )
-        return ProviderError(self._name, reason, detail, of_request=code == _NOT_INSTALLED)
+        told = _RETRY_AFTER.search(detail)
+        return ProviderError(
+            self._name,
+            reason,
+            _RETRY_AFTER.sub("", detail),
+            retry_after_seconds=int(told[1]) / 1000 if told else None,
+            of_request=code == _NOT_INSTALLED,
+        )
 
 
 class _SampleUnknownError(Exception):

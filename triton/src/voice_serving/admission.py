@@ -57,15 +57,21 @@ class JobQueue:
         self._running = 0
         self._closed = False
         self._mean_seconds = _FIRST_GUESS_SECONDS
-        self._changed = threading.Condition()
+        self._sent_away = 0
+        lock = threading.Lock()
+        self._changed = threading.Condition(lock)
+        self._deadlines = threading.Condition(lock)
 
     def offer(self, job: Job) -> bool:
         """Admits the job, unless the house is full or closing."""
         with self._changed:
             if self._closed or len(self._waiting) + self._running >= self._limit:
                 return False
+            # One of those who were sent away may have come back.
+            self._sent_away = max(0, self._sent_away - 1) if self._waiting else 0
             self._waiting.append(job)
             self._changed.notify()
+            self._deadlines.notify()
             return True
 
     @contextmanager
@@ -100,13 +106,31 @@ class JobQueue:
         with self._changed:
             self._waiting.extend(job for job in waiting if job not in gone)
             self._changed.notify_all()
+            self._deadlines.notify()
         return gone
+
+    def take_late(self) -> list[Job]:
+        """Waits until somebody has waited past the deadline, and removes them; none when closed.
+
+        Whoever is at work learns of it by asking; who waits has nobody to ask for it.
+        """
+        with self._changed:
+            while not self._closed:
+                now = self._clock()
+                late = [job for job in self._waiting if job.deadline <= now]
+                if late:
+                    self._waiting = deque(job for job in self._waiting if job not in late)
+                    return late
+                soonest = min((job.deadline for job in self._waiting), default=math.inf)
+                self._deadlines.wait(None if soonest == math.inf else soonest - now)
+        return []
 
     def close(self) -> None:
         """Admits nobody any more; who waits is still served."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+            self._deadlines.notify_all()
 
     def take_all(self) -> list[Job]:
         """Removes everybody who waits."""
@@ -115,8 +139,13 @@ class JobQueue:
             self._waiting.clear()
             return waiting
 
-    @property
-    def retry_after_ms(self) -> int:
-        """When the next place is likely to be free."""
-        expected = round(1000 * self._mean_seconds / self._workers)
+    def send_away(self) -> int:
+        """Milliseconds after which whoever was not admitted is likely to find a place.
+
+        The next place is for who was sent away first: told the same time, all would come back at
+        once, and all but one in vain.
+        """
+        with self._changed:
+            self._sent_away += 1
+            expected = round(1000 * self._mean_seconds / self._workers * self._sent_away)
         return max(_SHORTEST_HINT_MS, min(_LONGEST_HINT_MS, expected))

@@ -83,13 +83,13 @@ class OverloadedError(SpeechServingError):
     """Nobody is free to speak now.
 
     Attributes:
-        retry_after_ms: When to ask again; also said in the sentence.
+        retry_after_ms: When to ask again; the sentence ends with it, for programs to read.
     """
 
     code = ErrorCode.OVERLOADED
 
     def __init__(self, reason: str, *, retry_after_ms: int) -> None:
-        super().__init__(f"{reason}, retry in {retry_after_ms} ms")
+        super().__init__(f"{reason}, retry_after_ms={retry_after_ms}")
         self.retry_after_ms = retry_after_ms
 
 

@@ -86,6 +86,9 @@ class SpeechModel:
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
             for number in range(workers)
         ]
+        self._workers.append(
+            threading.Thread(target=self._tell_the_late, name=f"{name}-late", daemon=True)
+        )
         for worker in self._workers:
             worker.start()
         self._log.info(
@@ -117,8 +120,7 @@ class SpeechModel:
             worker.join(max(0.0, deadline - time.monotonic()))
         self._abandoned.set()
         for job in self._queue.take_all():
-            self._end_with(job.reply, _CLOSING)
-            self._metrics.in_flight.increment(-1)
+            self._drop(job, _CLOSING)
         for worker in self._workers:
             worker.join()
         self._engine.close()
@@ -140,13 +142,10 @@ class SpeechModel:
         if not self._queue.offer(job):
             # Only when full, because asking costs a round trip for everybody who waits.
             for gone in self._queue.take_cancelled():
-                self._end_with(gone.reply, CancelledError())
-                self._metrics.in_flight.increment(-1)
+                self._drop(gone, CancelledError())
             if not self._queue.offer(job):
                 self._metrics.rejected.increment(1)
-                raise OverloadedError(
-                    "the model is full", retry_after_ms=self._queue.retry_after_ms
-                )
+                raise OverloadedError("the model is full", retry_after_ms=self._queue.send_away())
         self._metrics.in_flight.increment(1)
 
     def _work(self) -> None:
@@ -157,6 +156,17 @@ class SpeechModel:
                 self._serve(job)
             # The sender's destructor is what frees the request inside the server.
             del job
+
+    def _tell_the_late(self) -> None:
+        while late := self._queue.take_late():
+            for job in late:
+                self._drop(job, DeadlineError())
+            del late, job
+
+    def _drop(self, job: Job, error: SpeechServingError) -> None:
+        """Ends a job that no worker has taken."""
+        self._end_with(job.reply, error)
+        self._metrics.in_flight.increment(-1)
 
     def _serve(self, job: Job) -> None:
         try:

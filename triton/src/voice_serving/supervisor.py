@@ -3,7 +3,8 @@
 A model's dead stub leaves Triton's health endpoints at 200, and older ones never restart it. So
 each model is asked something every second that only a living stub can refuse: an empty sentence. It
 costs no speech, waits in no queue, and the refusal is our own. Now and then a model also has to say
-a word, which shows that more lives than its front.
+a word, which shows that more lives than its front. Each version of a model is a process of its own,
+and is asked for itself.
 
     python3 -m voice_serving.supervisor --models "piper xtts_v2" -- tritonserver --model-repo…
 """
@@ -21,15 +22,18 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
 
 BEAT_SECONDS: Final = 1.0
-BEAT_PATIENCE_SECONDS: Final = 2.0
+BEAT_PATIENCE_SECONDS: Final = 1.75
 MISSES: Final = 2
-"""Heartbeats in a row without an answer: a model is taken for dead after some four seconds."""
+"""Heartbeats in a row without an answer, the second one at once after the first: a model is taken
+for dead after four and a half seconds at the latest."""
 WORD_EVERY: Final = 60
 """Heartbeats from one spoken word to the next."""
 WORD_PATIENCE_SECONDS: Final = 60.0
@@ -37,9 +41,15 @@ WORD_PATIENCE_SECONDS: Final = 60.0
 START_SECONDS: Final = 600.0
 """How long the models may take to load."""
 STOP_SECONDS: Final = 40.0
+"""How long a server may take to end that is asked to: it finishes what it was asked for."""
+SICK_STOP_SECONDS: Final = 5.0
+"""The same where a model is dead. Its listeners wait in vain until the server has ended, and it
+would wait for them; the other models' get so long to hear the end."""
 _PAUSES: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds before the next start, the longer the more there were in a row."""
 _WORD: Final = "Yes."
+_LATEST: Final = ""
+"""The version that Triton takes where none is named."""
 
 
 class Pulse:
@@ -59,20 +69,26 @@ class Pulse:
         status, _ = self._get(f"/v2/models/{model}/ready")
         return status == 200
 
-    def beats(self, model: str) -> bool:
+    def versions(self, model: str) -> list[str]:
+        """Those that are served of a model."""
+        status, body = self._get(f"/v2/models/{model}")
+        return list(json.loads(body)["versions"]) if status == 200 else []
+
+    def beats(self, model: str, version: str = "") -> bool:
         """Whether the model refuses an empty sentence, as only a living one does."""
-        _, body = self._ask(model, "", BEAT_PATIENCE_SECONDS)
+        _, body = self._ask(model, version, "", BEAT_PATIENCE_SECONDS)
         return b"invalid_input: " in body
 
-    def speaks(self, model: str) -> bool:
+    def speaks(self, model: str, version: str = "") -> bool:
         """Whether the model says a word, or has a reason of its own not to."""
-        status, body = self._ask(model, _WORD, WORD_PATIENCE_SECONDS)
+        status, body = self._ask(model, version, _WORD, WORD_PATIENCE_SECONDS)
         busy = any(code in body for code in (b"overloaded: ", b"voice_not_installed: "))
         return busy or (status == 200 and b'"audio"' in body)
 
-    def _ask(self, model: str, sentence: str, seconds: float) -> tuple[int, bytes]:
+    def _ask(self, model: str, version: str, sentence: str, seconds: float) -> tuple[int, bytes]:
         inputs = {"sentences": [sentence], "language": "en"}
-        return self._get(f"/v2/models/{model}/generate_stream", inputs, seconds)
+        which = f"{model}/versions/{version}" if version else model
+        return self._get(f"/v2/models/{which}/generate_stream", inputs, seconds)
 
     def _get(
         self, path: str, inputs: object = None, seconds: float = BEAT_PATIENCE_SECONDS
@@ -119,7 +135,7 @@ class Supervisor:
             self.starts += 1
             process = subprocess.Popen(self._command, start_new_session=True)
             lived = self._watch(process)
-            _stop(process)
+            _stop(process, STOP_SECONDS if self._ended.is_set() else SICK_STOP_SECONDS)
             if self._ended.is_set():
                 return process.returncode
             in_a_row = 0 if lived else in_a_row + 1
@@ -134,27 +150,62 @@ class Supervisor:
                 return False
             if self._ended.wait(BEAT_SECONDS):
                 return False
-        misses = dict.fromkeys(self._models, 0)
+        targets = [
+            (model, version)
+            for model in self._models
+            for version in self._pulse.versions(model) or [_LATEST]
+        ]
+        with _threads(2 * len(targets)) as threads:
+            return self._feel(process, targets, threads)
+
+    def _feel(
+        self,
+        process: subprocess.Popen[bytes],
+        targets: Sequence[tuple[str, str]],
+        threads: ThreadPoolExecutor,
+    ) -> bool:
+        misses = dict.fromkeys(targets, 0)
+        words: dict[tuple[str, str], Future[bool]] = {}
         beats = 0
-        while not self._ended.wait(BEAT_SECONDS):
+        while not self._ended.wait(0.0 if any(misses.values()) else BEAT_SECONDS):
             if process.poll() is not None:
                 _say(f"the server ended with status {process.returncode}")
                 return True
             beats += 1
-            for model in self._models:
-                alive = self._pulse.beats(model)
-                misses[model] = 0 if alive else misses[model] + 1
-                mute = alive and beats % WORD_EVERY == 0 and not self._pulse.speaks(model)
-                if mute or misses[model] >= MISSES:
-                    _say(f"{model} {'says nothing' if mute else 'is dead'}: starting anew")
+            alive = threads.map(lambda target: self._pulse.beats(*target), targets)
+            for target, beat in zip(targets, alive, strict=True):
+                misses[target] = 0 if beat else misses[target] + 1
+                if misses[target] >= MISSES:
+                    _say(f"{_named(*target)} is dead: starting anew")
                     return True
+            # In threads of their own: a full house lets a word wait, and the dead wait for nobody.
+            mute = [target for target, word in words.items() if word.done() and not word.result()]
+            if mute:
+                _say(f"{_named(*mute[0])} says nothing: starting anew")
+                return True
+            if beats % WORD_EVERY == 0 and all(word.done() for word in words.values()):
+                words = {target: threads.submit(self._pulse.speaks, *target) for target in targets}
         return True
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    threads = ThreadPoolExecutor(max(1, count))
+    try:
+        yield threads
+    finally:
+        # Who still asks is answered when the server ends.
+        threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _named(model: str, version: str) -> str:
+    return model if version == _LATEST else f"{model}, version {version},"
+
+
+def _stop(process: subprocess.Popen[bytes], seconds: float) -> None:
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_SECONDS)
+        process.wait(seconds)
     # Stubs outlive a server that was killed, and would keep the GPU's memory.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

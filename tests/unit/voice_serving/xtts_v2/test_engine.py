@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from fakes.pb_utils import FakeBackend
 from fakes.wavs import wav_of
@@ -37,6 +39,12 @@ def wav(audio: NDArray[Any], **options: Any) -> bytes:
 def recording(seconds: float, seed: int = 0) -> NDArray[np.float32]:
     noise = np.random.default_rng(seed).standard_normal(int(22050 * seconds))
     return (0.1 * noise).astype(np.float32)
+
+
+def flac(audio: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, audio, 22050, format="FLAC")
+    return file.getvalue()
 
 
 def id_of(sample: bytes) -> str:
@@ -143,6 +151,11 @@ def test_several_samples_make_one_voice(engine):
         (wav(np.full(44100, np.nan, np.float32), subtype="FLOAT"), "samples[0] "),
         (wav(np.full(44100, np.inf, np.float32), subtype="FLOAT"), "samples[0] "),
         (wav(np.zeros(0, np.float32)), "samples "),
+        (b"", "samples[0] "),
+        # A few bytes that ask for much: ten minutes, an hour in FLAC, gigabytes of resampling.
+        (wav_of(np.zeros(600 * 8000, np.int16), 8000, subtype="PCM_U8"), "samples[0] "),
+        (flac(np.zeros(3600 * 22050, np.int16)), "samples[0] "),
+        (wav_of(recording(3.0), 44099), "samples[0] "),
     ],
 )
 def test_a_poisoned_sample_fails_alone(engine, sample, field):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import itertools
 import queue
 import secrets
@@ -24,6 +22,7 @@ from voice_serving.errors import (
     SampleUnknownError,
     VoiceNotInstalledError,
 )
+from voice_serving.samples import decode_sample
 from voice_serving.tensors import CLONING
 
 if TYPE_CHECKING:
@@ -227,7 +226,7 @@ class XttsEngine:
 
     def _listen(self, request: SynthesisInput) -> dict[str, NDArray[np.float32]]:
         samples = [
-            _decode(sample, sample_id, index)
+            decode_sample(sample, sample_id, index)
             for index, (sample, sample_id) in enumerate(
                 zip(request.samples, request.sample_ids, strict=True)
             )
@@ -257,19 +256,3 @@ def _next_piece(part: Sentence, cancelled: Callable[[], bool]) -> Piece:
             raise InternalError("the model failed on this sentence") from piece
         return piece
     raise CancelledError
-
-
-def _decode(sample: bytes, sample_id: str, index: int) -> tuple[NDArray[np.float32], int]:
-    """Samples of a WAV, mono, and their rate in Hz."""
-    import soundfile
-
-    field = f"samples[{index}]"
-    if hashlib.sha256(sample).hexdigest() != sample_id:
-        raise InvalidInputError(field, "is not what its id says")
-    try:
-        audio, rate = soundfile.read(io.BytesIO(sample), dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError:
-        raise InvalidInputError(field, "must be a WAV") from None
-    if not np.isfinite(audio).all():
-        raise InvalidInputError(field, "has values that are not numbers")
-    return audio.mean(axis=1), rate
