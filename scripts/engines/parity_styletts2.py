@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import soundfile
@@ -23,6 +24,7 @@ from voice_serving.engines.styletts2.network.speaker import Speaker
 from voice_serving.engines.styletts2.network.style import mel_spectrogram, trimmed
 from voice_serving.engines.styletts2.phonemes import Phonemizer
 from voice_serving.engines.styletts2.sentence import Sentence, Spoken
+from voice_serving.engines.styletts2.settings import Precision
 from voice_serving.engines.styletts2.symbols import tokens
 from voice_serving.metrics import ServingMetrics
 from voice_serving.params import Parameters
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from upstream_styletts2 import Upstream
+    from voice_serving.errors import InternalError
 
 TEXTS: Final = (
     "Good evening, what may I show you?",
@@ -148,6 +151,10 @@ def _sentence(
 
 def _one(speaker: Speaker, sentence: Sentence) -> Spoken:
     (spoken,) = speaker.speak([sentence])
+    return _spoken(spoken)
+
+
+def _spoken(spoken: Spoken | InternalError) -> Spoken:
     assert isinstance(spoken, Spoken), spoken
     return spoken
 
@@ -281,8 +288,7 @@ def _together(network: Network, speaker: Speaker, sentences: Sequence[Sentence])
     together = batch.speak(eight)
     worst = 0.0
     for sentence, spoken in zip(eight, together, strict=True):
-        assert isinstance(spoken, Spoken), spoken
-        worst = max(worst, _off(spoken, _one(speaker, sentence)))
+        worst = max(worst, _off(_spoken(spoken), _one(speaker, sentence)))
     assert worst < TOLERANCE, worst
     return (
         f"- fp32: {TOGETHER} in one batch are within {worst:.1e} a second of the same"
@@ -290,40 +296,105 @@ def _together(network: Network, speaker: Speaker, sentences: Sequence[Sentence])
     )
 
 
-@torch.inference_mode()
 def _reduced(network: Network, half: Network, sentences: Sequence[Sentence]) -> str:
-    """What bfloat16 changes: of what is read, and of the audio over equal readings.
-
-    Over unequal ones the pitch's phase runs away, and the noise would be as loud as the signal.
-    """
-    moved = total = 0
-    signal = error = 0.0
-    styles = []
-    for sentence in sentences:
-        exact, rough = _read(network, sentence), _read(half, sentence)
-        frames = int(exact.frames.sum())
-        moved += int((exact.frames - rough.frames).abs().sum())
-        total += frames
-        styles.append(float((exact.style - rough.style).abs().max()))
-        _, noise = _noise(sentence, frames * 2 * network.shape.decoder.factor)
-        said, roughly = (each.sound(exact, frames, noise, None) for each in (network, half))
-        signal += float(said.square().sum())
-        error += float((roughly - said).square().sum())
+    """What bfloat16 changes."""
+    found = likeness(network, half, sentences)
     return (
-        f"- bf16: durations moved by {moved} of {total} frames, styles by {max(styles):.1e} at"
-        f" most; the decoder's audio is at {10 * np.log10(signal / error):.1f} dB SNR"
+        f"- bf16: durations moved by {found['frames moved']} of {found['frames']} frames, styles by"
+        f" {found['style moved']:.1e} at most; the decoder's audio is at {found['dB SNR']:.1f} dB"
+        " SNR"
     )
 
 
+def on_device(folder: Path, device: torch.device) -> dict[str, Any]:
+    """How far a device is from the CPU's float32, and what recordings and company change there."""
+    exact = load(folder, folder).network
+    style = np.random.default_rng(1).normal(0, 0.1, 2 * exact.shape.half_style)
+    phonemizer = Phonemizer()
+    sentences = [
+        _sentence(tokens(phonemizer.phonemes(text)), style.astype(np.float32), seed=number)
+        for number, text in enumerate(TEXTS)
+    ]
+    found: dict[str, Any] = {}
+    for precision in Precision:
+        network = load(folder, folder).network
+        if precision is Precision.BF16:
+            network = network.in_half()
+        plain = Speaker(network, device, sound_batch=1)
+        served = Speaker(
+            network,
+            device,
+            sound_batch=len(sentences),
+            padded=True,
+            recorded=device.type == "cuda",
+        )
+        served.speak(sentences)
+        # The second time, from the recordings.
+        pairs = [
+            (_spoken(ours), _one(plain, sentence))
+            for ours, sentence in zip(served.speak(sentences), sentences, strict=True)
+        ]
+        found[precision.value] = likeness(exact, network, sentences) | {
+            "as served, equally long": sum(
+                np.array_equal(ours.frames, alone.frames) for ours, alone in pairs
+            ),
+            "as served, difference a second": max(
+                (
+                    _off(ours, alone)
+                    for ours, alone in pairs
+                    if np.array_equal(ours.frames, alone.frames)
+                ),
+                default=None,
+            ),
+        }
+    return found
+
+
+@torch.inference_mode()
+def likeness(exact: Network, other: Network, sentences: Sequence[Sentence]) -> dict[str, float]:
+    """How far a network is from the exact one, wherever it runs.
+
+    The audio is that of equal readings: over unequal ones the pitch's phase runs away, and the
+    noise would be as loud as the signal.
+    """
+    device = next(other.parameters()).device
+    moved = total = 0
+    style = signal = error = 0.0
+    for sentence in sentences:
+        reading, rough = _read(exact, sentence), _read(other, sentence)
+        frames = int(reading.frames.sum())
+        moved += int((reading.frames - rough.frames.cpu()).abs().sum())
+        total += frames
+        style = max(style, float((reading.style - rough.style.cpu()).abs().max()))
+        _, noise = _noise(sentence, frames * 2 * exact.shape.decoder.factor)
+        said = exact.sound(reading, frames, noise, None)
+        given = Reading(
+            phonemes=reading.phonemes.to(device),
+            prosody=reading.prosody.to(device),
+            frames=reading.frames.to(device),
+            style=reading.style.to(device),
+        )
+        roughly = other.sound(given, frames, noise.to(device), None).cpu()
+        signal += float(said.square().sum())
+        error += float((roughly - said).square().sum())
+    return {
+        "frames moved": moved,
+        "frames": total,
+        "style moved": style,
+        "dB SNR": 10 * math.log10(signal / max(error, 1e-20)),
+    }
+
+
 def _read(network: Network, sentence: Sentence) -> Reading:
-    reference = torch.from_numpy(sentence.reference)[None]
+    device = next(network.parameters()).device
+    reference = torch.from_numpy(sentence.reference)[None].to(device)
 
     def column(value: float) -> Tensor:
-        return torch.tensor([[value]])
+        return torch.tensor([[value]], device=device)
 
     manner = Manner(
         reference=reference,
-        noise=_noise(sentence, 0)[0],
+        noise=_noise(sentence, 0)[0].to(device),
         guidance=None if sentence.guidance == 1.0 else column(sentence.guidance),
         alpha=column(sentence.alpha),
         beta=column(sentence.beta),
@@ -331,4 +402,4 @@ def _read(network: Network, sentence: Sentence) -> Reading:
         carry=column(0.0),
         speed=column(sentence.speed),
     )
-    return network.read(torch.tensor([sentence.tokens]), manner, None)
+    return network.read(torch.tensor([sentence.tokens], device=device), manner, None)
