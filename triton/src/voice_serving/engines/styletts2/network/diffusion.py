@@ -129,11 +129,6 @@ def sigmas(steps: int) -> list[float]:
     return [(high + step / (steps - 1) * (low - high)) ** _RHO for step in range(steps)]
 
 
-def noises_needed(steps: int) -> int:
-    """How many draws of `[style]` the sampler takes: the start, and one after each step."""
-    return max(steps, 1)
-
-
 def sample_style(
     denoiser: Denoiser,
     noise: Tensor,
