@@ -46,8 +46,6 @@ TEXTS: Final = (
 )
 TOGETHER: Final = 8
 TOLERANCE: Final = 1e-3
-CURVES_TOLERANCE: Final = 1e-4
-"""Of the pitch, in Hz: rounding in float32, of which the package has more than we."""
 STREAMED_TOLERANCE: Final = 1e-4
 MANNERS: Final[tuple[dict[str, float], ...]] = (
     {},
@@ -86,7 +84,7 @@ def compare(folder: Path, texts: Sequence[str] = TEXTS) -> str:
         for sentence, ours in zip(sentences, spoken, strict=True)
     ]
     curves, waveform, whole = (max(each) for each in zip(*found, strict=True))
-    assert curves < CURVES_TOLERANCE, curves
+    assert curves < TOLERANCE, curves
     assert waveform < TOLERANCE, waveform
     assert whole < TOLERANCE, whole
     seconds = sum(len(each.samples) for each in spoken) / SAMPLE_RATE
