@@ -43,7 +43,16 @@ def _xtts_v2_parity(folder: Path, rounds: int) -> str:
     return compare(folder)
 
 
-PARITY: Final[dict[str, Callable[[Path, int], str]]] = {"xtts_v2": _xtts_v2_parity}
+def _styletts2_parity(folder: Path, rounds: int) -> str:
+    from parity_styletts2 import compare
+
+    return compare(folder)
+
+
+PARITY: Final[dict[str, Callable[[Path, int], str]]] = {
+    "xtts_v2": _xtts_v2_parity,
+    "styletts2": _styletts2_parity,
+}
 """Model → what compares it, and raises where it is not the same."""
 ENGINES: Final[dict[str, Callable[[Path, int], str]]] = {
     "xtts_v2": _xtts_v2,

@@ -11,7 +11,11 @@ mkdir -p "$out"
 python=.venv/bin/python
 
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv > "$out/device.csv"
-timeout 60 "$python" -W ignore scripts/make_random_model.py xtts_v2 > "$out/checkpoint.txt"
-# float32 as coqui-tts has it, and then as it is served.
-timeout 240 "$python" -W ignore scripts/bench_gpu.py --model xtts_v2 --out "$out" --parity
-timeout 240 "$python" -W ignore scripts/bench_gpu.py --model xtts_v2 --out "$out" --callers 1 16 32
+for model in xtts_v2 styletts2; do
+  timeout 60 "$python" -W ignore scripts/make_random_model.py "$model" > "$out/$model.txt"
+done
+# float32 as the packages have it, and then as it is served.
+for model in xtts_v2 styletts2; do
+  timeout 115 "$python" -W ignore scripts/bench_gpu.py --model "$model" --out "$out" --parity
+  timeout 120 "$python" -W ignore scripts/bench_gpu.py --model "$model" --out "$out" --callers 1 16 32
+done

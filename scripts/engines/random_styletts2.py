@@ -86,11 +86,21 @@ def write_styletts2(folder: Path, made: Upstream) -> None:
 
 
 def load_upstream(folder: Path) -> Upstream:
-    """The package with the weights of a folder in the real shape."""
-    made = upstream(tiny=False)
-    for name, tensors in read_official(folder / CHECKPOINT).items():
+    """The package with a folder's weights, in their shape."""
+    weights = read_official(folder / CHECKPOINT)
+    config, bert_config = (
+        _read_yaml(folder / name) for name in ("config.yml", "PLBERT/config.yml")
+    )
+    width = len(weights["decoder"]["encode.conv1.bias"])
+    made = Upstream(config, bert_config, decoder_width=width if width == _TINY_WIDTH else None)
+    for name, tensors in weights.items():
         made.modules[name].load_state_dict(tensors)
     return made
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    parameters: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["model_params"]
+    return parameters
 
 
 def _write_yaml(path: Path, content: dict[str, Any]) -> None:

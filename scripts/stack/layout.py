@@ -68,7 +68,7 @@ VENDORS_KEY: Final = "key-of-this-machine"
 """What the local vendors take for a good key."""
 CLONING: Final = "VOICE_CLONING_MODELS"
 """The variable that names the models that clone, with commas between; none unless it is set."""
-CLONERS: Final = ("xtts_v2",)
+CLONERS: Final = ("xtts_v2", "styletts2")
 """Those that it may name."""
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 CLONERS = {
+    "styletts2": "highest",
     "xtts_v2": "high",
 }
 """Model → the quality whose chain begins with it."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import random
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from fakes.styletts2 import (
     sentence,
     text,
 )
+from parity_styletts2 import compare
 from random_styletts2 import upstream
 from upstream_coqui import import_torchaudio
 from voice_serving.engines.styletts2.network.layers import Valid
@@ -240,3 +243,16 @@ def test_valid_marks_what_is_real():
     valid = Valid.of(torch.tensor([1, 3]), 4)
     assert valid.mask[..., 0].tolist() == [[True, False, False, False], [True, True, True, False]]
     assert valid.stretched(2).lengths.tolist() == [2, 6]
+
+
+def test_many_texts_from_the_samples_to_the_stream(tiny_styletts2):
+    # As `make parity` does it at the real shape; whatever is not the same is an error there.
+    words = ("quick", "brown", "thirteen,", "lantern's", "measure;", "who?", "$5", "ice!", "1999")
+    chooser = random.Random(4)
+    texts = [" ".join(chooser.choices(words, k=chooser.randint(1, 3))) for _ in range(30)]
+    told = compare(tiny_styletts2, texts)
+    assert "the durations of 30 texts are the package's" in told
+    moved, frames = re.search(r"moved by (\d+) of (\d+) frames", told).groups()
+    assert int(moved) < 0.02 * int(frames)
+    # Random weights magnify what bfloat16 rounds; nothing at all in common would be 0 dB or less.
+    assert float(re.search(r"at (\S+) dB SNR", told)[1]) > 8

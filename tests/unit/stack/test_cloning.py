@@ -42,6 +42,8 @@ def test_no_model_clones_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv(layout.CLONING, " xtts_v2, xtts_v2,")
     assert layout.cloning_models() == (MODEL,)
     assert layout.template_parameters()["CloningModels"] == MODEL
+    monkeypatch.setenv(layout.CLONING, "styletts2,xtts_v2")
+    assert layout.template_parameters()["CloningModels"] == "styletts2,xtts_v2"
 
 
 @pytest.mark.parametrize("named", ["piper", "xtts", "xtts_v2 styletts2"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +46,24 @@ def test_it_is_rearranged_once(folder):
         first.network.state_dict().items(), second.network.state_dict().items(), strict=True
     ):
         assert torch.equal(one, other), name
+
+
+def test_to_read_one_does_not_import_the_compiler(folder):
+    # Where Triton runs, the working folder has a `triton` of its own, and the compiler wants its.
+    program = (
+        "import sys; from pathlib import Path;"
+        "from voice_serving.engines.styletts2.network.checkpoint import load;"
+        "load(Path(sys.argv[1]), Path(sys.argv[1])); assert 'torch._dynamo' not in sys.modules"
+    )
+    source = Path(__file__).parents[4] / "triton/src"
+    done = subprocess.run(
+        [sys.executable, "-c", program, folder],
+        env={**os.environ, "PYTHONPATH": str(source), "PYTHONSAFEPATH": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_another_checkpoint_is_rearranged_anew(folder):

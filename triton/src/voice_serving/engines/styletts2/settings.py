@@ -15,7 +15,7 @@ _MIB: Final = 1 << 20
 
 
 class Preset(StrEnum):
-    """Defaults of precision and steps; `scripts/bench_styletts2.py` measures both."""
+    """Defaults of precision and steps; `make bench-engines` measures both."""
 
     QUALITY = "quality"
     """The authors' five steps of diffusion, in float32."""

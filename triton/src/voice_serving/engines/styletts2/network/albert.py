@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from voice_serving.engines.styletts2.network.layers import table
+
 if TYPE_CHECKING:
     from voice_serving.engines.styletts2.network.layers import Valid
     from voice_serving.engines.styletts2.network.shapes import BertShape
@@ -20,9 +22,9 @@ class Albert(nn.Module):
     def __init__(self, shape: BertShape) -> None:
         super().__init__()
         self.repeats, self.heads = shape.layers, shape.heads
-        self.words = nn.Embedding(shape.vocabulary, shape.embedding)
-        self.positions = nn.Embedding(shape.positions, shape.embedding)
-        self.kinds = nn.Embedding(shape.kinds, shape.embedding)
+        self.words = table(shape.vocabulary, shape.embedding)
+        self.positions = table(shape.positions, shape.embedding)
+        self.kinds = table(shape.kinds, shape.embedding)
         self.norm = nn.LayerNorm(shape.embedding, eps=_EPSILON)
         self.widen = nn.Linear(shape.embedding, shape.hidden)
         self.query = nn.Linear(shape.hidden, shape.hidden)

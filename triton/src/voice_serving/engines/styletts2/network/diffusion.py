@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from voice_serving.engines.styletts2.network.layers import StyledLayerNorm
+from voice_serving.engines.styletts2.network.layers import StyledLayerNorm, table
 
 if TYPE_CHECKING:
     from voice_serving.engines.styletts2.network.layers import Valid
@@ -36,7 +36,7 @@ class Denoiser(nn.Module):
         self.from_style = nn.Linear(shape.style, width)
         self.mapping1 = nn.Linear(width, width)
         self.mapping2 = nn.Linear(width, width)
-        self.unconditional = nn.Embedding(shape.positions, shape.embedding)
+        self.unconditional = table(shape.positions, shape.embedding)
         self.output = nn.Linear(width, shape.style)
 
     def forward(
@@ -127,11 +127,6 @@ def sigmas(steps: int) -> list[float]:
     """The noise levels of `steps` steps, falling; at least 2 of them."""
     low, high = _SIGMA_MIN ** (1 / _RHO), _SIGMA_MAX ** (1 / _RHO)
     return [(high + step / (steps - 1) * (low - high)) ** _RHO for step in range(steps)]
-
-
-def noises_needed(steps: int) -> int:
-    """How many draws of `[style]` the sampler takes: the start, and one after each step."""
-    return max(steps, 1)
 
 
 def sample_style(

@@ -48,6 +48,15 @@ def only_real(rows: Tensor, valid: Valid | None) -> Tensor:
     return rows if valid is None else rows.masked_fill(~valid.mask, 0.0)
 
 
+def table(rows: int, columns: int) -> nn.Embedding:
+    """A table that a checkpoint fills.
+
+    torch's own constructor draws numbers, and on the device `meta` imports the compiler for that:
+    it takes seconds, and fails where the working folder has a `triton` that is not the compiler's.
+    """
+    return nn.Embedding.from_pretrained(torch.empty(rows, columns))
+
+
 class StyledNorm(nn.Module):
     """Normalises each channel over time, then scales and shifts it as the style says.
 

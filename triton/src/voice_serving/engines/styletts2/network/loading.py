@@ -29,6 +29,8 @@ def load_speaker(settings: StyleTts2Settings, model_directory: Path) -> tuple[Sp
     cuda = torch.cuda.is_available() and settings.device is not Device.CPU
     if settings.device is Device.CUDA and not cuda:
         raise InternalError("the setting device asks for a GPU, and torch finds none")
+    # What is float32 here has to be: tensor cores would leave ten bits of a pitch.
+    torch.backends.cudnn.allow_tf32 = False
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     folder = settings.checkpoint or model_directory

@@ -15,6 +15,7 @@ from voice_serving.engines.styletts2.network.layers import (
     StyledBlock,
     StyledLayerNorm,
     only_real,
+    table,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class TextEncoder(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.symbols = nn.Embedding(shape.symbols, shape.hidden)
+        self.symbols = table(shape.symbols, shape.hidden)
         self.convolutions = nn.ModuleList(
             Convolution(shape.hidden, shape.hidden, _TEXT_KERNEL) for _ in range(shape.text_layers)
         )
