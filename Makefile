@@ -84,7 +84,7 @@ fire: $(READY) ## A model in the real Triton at 3 times its capacity; MODEL= (xt
 	@PYTHONPATH=scripts/stack:scripts/engines:tests $(BIN)/python -W ignore scripts/fire.py $(if $(MODEL),--model "$(MODEL)") --requests $(or $(REQUESTS),2000)
 bench-engines: $(READY) ## Engines against the packages they replace; ROUNDS= (2), MODEL=
 	@$(BIN)/python -W ignore scripts/bench_engines.py --rounds $(or $(ROUNDS),2) $(if $(MODEL),--only "$(MODEL)")
-parity: $(READY) ## Whether the engines say what those packages say, at the real shape; MODEL=
+parity: $(READY) ## Whether the engines say what those packages say, at the real shape (10 minutes of CPU); MODEL=
 	@$(BIN)/python -W ignore scripts/bench_engines.py --parity $(if $(MODEL),--only "$(MODEL)")
 sample-report: $(READY) ## Measure the sample report on known defects (docs/sample-quality.md)
 	@PYTHONPATH=scripts $(BIN)/python scripts/sample_report.py
