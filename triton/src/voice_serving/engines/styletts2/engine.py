@@ -5,10 +5,12 @@ from __future__ import annotations
 import secrets
 from concurrent.futures import CancelledError as FutureCancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
+from voice_serving.apart import apart
 from voice_serving.conditioning import ConditioningCache
 from voice_serving.engine import AudioChunk
 from voice_serving.engines.styletts2.batches import Batches
@@ -229,7 +231,7 @@ class StyleTts2Engine:
             audio, rate = decode_sample(sample, sample_id, index)
             if rate != SAMPLE_RATE:
                 raise InvalidInputError(f"samples[{index}]", f"must be at {SAMPLE_RATE} Hz")
-            style = self._speaker.hear(audio)
+            style = apart(partial(self._speaker.hear, audio))
             if style is None:
                 raise InvalidInputError(f"samples[{index}]", "must hold a second of speech")
             heard.append(style)
