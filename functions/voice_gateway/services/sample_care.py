@@ -16,6 +16,7 @@ from voice_gateway.domain.samples.assessment import refuse
 from voice_gateway.domain.samples.report import Finding, FindingCode, Severity
 from voice_gateway.domain.samples.requirements import MAX_BYTES
 from voice_gateway.domain.samples.sample import (
+    MOST_HASHES,
     PreparedWindow,
     PurgeReason,
     SamplePurpose,
@@ -124,7 +125,11 @@ class SampleCare:
     ) -> tuple[SampleReport, tuple[PreparedSample, ...]]:
         if latest.size > MAX_BYTES:
             advice = f"The file is too large: {MAX_BYTES // 2**20} MB is the most."
-            return refuse(latest.etag, _fatal(FindingCode.TOO_LARGE, advice)), ()
+            return refuse("", _fatal(FindingCode.TOO_LARGE, advice)), ()
+        if len(sample.content_hashes) >= MOST_HASHES:
+            # Without a hash, so that the record grows no more: nothing is made of this one.
+            advice = "Too many recordings came this way: begin a new upload."
+            return refuse("", _fatal(FindingCode.TOO_OFTEN, advice)), ()
         data = self._files.read(sample.path, latest)
         if data is None:
             raise StaleWriteError  # purged or uploaded anew meanwhile: begin again

@@ -36,6 +36,7 @@ class FindingCode(StrEnum):
     EMPTY = "empty"
     MISSING = "missing"
     TOO_LARGE = "too_large"
+    TOO_OFTEN = "too_often"
     NOT_AUDIO = "not_audio"
     UNSUPPORTED_CONTAINER = "unsupported_container"
     UNSUPPORTED_CODEC = "unsupported_codec"

@@ -24,6 +24,8 @@ FINISH_LIFETIME: Final = timedelta(minutes=5)
 REJECTED_KEPT_FOR: Final = timedelta(days=1)
 CHECKED_EVERY: Final = timedelta(days=7)
 """How often a sample is asked whether its personality is still there."""
+MOST_HASHES: Final = 300
+"""What a record may remember for its purge: a hundred recordings, each with its windows."""
 SETTLING: Final = timedelta(hours=1)
 """How long after a purge the same is purged once more: longer than any upload, look at a sample or
 answer that began before it can still be under way."""
@@ -215,7 +217,8 @@ class VoiceSample(BaseModel):
         # Of a consent that is read out nothing is asked but that it can be heard.
         voice = self.purpose is SamplePurpose.VOICE
         accepted = report.usable if voice else report.measurements is not None
-        found = (report.content_hash, *(window.content_hash for window in windows))
+        # What was not read has no hash.
+        found = filter(None, (report.content_hash, *(window.content_hash for window in windows)))
         return self._next(
             now,
             state=SampleState.VALIDATED if accepted else SampleState.REJECTED,

@@ -16,6 +16,7 @@ from voice_gateway.domain.samples.report import FindingCode
 from voice_gateway.domain.samples.requirements import MAX_BYTES
 from voice_gateway.domain.samples.sample import (
     CHECKED_EVERY,
+    MOST_HASHES,
     REJECTED_KEPT_FOR,
     SETTLING,
     UPLOAD_GRACE,
@@ -88,6 +89,22 @@ class TestVerdict:
         assert judged.state is SampleState.REJECTED
         assert judged.report is not None
         assert [f.code for f in judged.report.findings] == [FindingCode.TOO_LARGE]
+
+    def test_a_form_that_is_used_without_end_makes_no_record_without_end(
+        self, house: SampleHouse
+    ) -> None:
+        sample = house.validated()
+        full = tuple(f"{number:064x}" for number in range(MOST_HASHES))
+        house.samples.replace((sample, sample.model_copy(update={"content_hashes": full})))
+        for number in range(3):
+            again = StoredObject(version_id=f"v{number}", etag=f"e{number}", size=9)
+            house.files.versions[sample.path].append((again, good_recording()))
+            house.care.attend("shop", sample.id)
+            judged = house.samples.get("shop", sample.id)
+            assert judged.state is SampleState.REJECTED
+            assert judged.report is not None
+            assert [f.code for f in judged.report.findings] == [FindingCode.TOO_OFTEN]
+            assert judged.content_hashes == full
 
     def test_a_personality_that_is_gone_meanwhile_is_left_alone(self, house: SampleHouse) -> None:
         made = house.api.upload(house.order(), good_recording())
