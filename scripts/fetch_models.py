@@ -5,6 +5,7 @@
     python scripts/fetch_models.py piper --voice fr_FR-siwis-medium --voice de_DE-thorsten-medium
     python scripts/fetch_models.py piper --all
     python scripts/fetch_models.py xtts_v2 --accept-licence
+    python scripts/fetch_models.py styletts2
 
 What may be fetched stands in `model_repository/piper/voices.json` and in the `weights.json` of the
 other models, pinned to one commit of the hub repository each. Where a licence asks for an explicit
@@ -24,6 +25,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 import time
 from argparse import SUPPRESS
 from dataclasses import dataclass
@@ -62,6 +64,7 @@ WEIGHTS: Final = tuple(sorted(path.parent.name for path in REPOSITORY.glob("*/we
 """Models whose checkpoint is fetched as a whole."""
 DEFAULT_DEST: Final = ROOT / ".local/voices"
 DEFAULT_WEIGHTS: Final = ROOT / ".local/weights"
+"""Unless `VOICE_WEIGHTS` says otherwise, which the local stack reads too."""
 HUB: Final = "https://huggingface.co"
 
 _BLOCK: Final = 1 << 18
@@ -71,6 +74,8 @@ _SHA256_HEX: Final = 64
 _BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses that may be another one in a moment."""
 _STARTED_AT: Final = re.compile(r"bytes (\d+)-")
+_LINE: Final = 100
+"""Characters."""
 _INTERRUPTED: Final = 130
 """Exit status of a command that somebody has stopped, as shells have it."""
 
@@ -305,7 +310,8 @@ def _wanted(catalogue: Catalogue, names: Sequence[str], everything: bool) -> lis
 def _agreed(weights: Weights, accepted: bool, ask: Callable[[str], str]) -> bool:
     """Whether somebody has agreed to the licence, which is shown in any case."""
     licence = weights.licence
-    print(f"{weights.repository}: {licence.name}\n{licence.summary}\n{licence.url}")
+    summary = textwrap.fill(licence.summary, _LINE)
+    print(f"{weights.repository}: {licence.name}\n{summary}\n{licence.url}", flush=True)
     if accepted or not licence.explicit:
         return True
     try:
@@ -326,7 +332,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     piper.add_argument("--catalogue", type=Path, default=CATALOGUE, help=SUPPRESS)
     for model in WEIGHTS:
         weights = models.add_parser(model, help=f"the checkpoint of the model `{model}`")
-        weights.add_argument("--dest", type=Path, help=f"default: .local/weights/{model}")
+        weights.add_argument(
+            "--dest", type=Path, help=f"default: {model} in $VOICE_WEIGHTS, else in .local/weights"
+        )
         weights.add_argument(
             "--manifest", type=Path, default=REPOSITORY / model / "weights.json", help=SUPPRESS
         )
@@ -386,8 +394,12 @@ def _fetch_weights(
 ) -> None:
     weights = read_weights(arguments.manifest)
     if not _agreed(weights, arguments.accept_licence, ask):
-        raise FetchError("nothing was fetched, since nobody agreed to the licence")
-    dest = arguments.dest or DEFAULT_WEIGHTS / arguments.model
+        raise FetchError(
+            "nothing was fetched, since nobody agreed to the licence;"
+            " where nobody can be asked, --accept-licence agrees beforehand"
+        )
+    folder = Path(os.environ.get("VOICE_WEIGHTS") or DEFAULT_WEIGHTS)
+    dest = arguments.dest or folder / arguments.model
     wanted = {arguments.model: weights.files}
     _fetch_all(arguments.base_url, weights, wanted, dest, console, pause)
 

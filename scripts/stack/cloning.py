@@ -51,8 +51,11 @@ def prepare(models: Iterable[str]) -> None:
     """Writes the random checkpoints that are needed and not there yet.
 
     Raises:
-        InstallError: One could not be written.
+        InstallError: One could not be written, or a fetch was interrupted.
     """
+    models = tuple(models)
+    for model in models:
+        _check_fetched(model)
     for model in filter(is_noise, models):
         print(
             f"  {model} has no weights in {layout.WEIGHTS / model}: it will speak NOISE, "
@@ -62,6 +65,17 @@ def prepare(models: Iterable[str]) -> None:
         folder = _RANDOM / model
         if not folder.is_dir():
             _write(model, folder)
+
+
+def _check_fetched(model: str) -> None:
+    # Whoever fetches weights does not want noise, and the model could only say that none lie there.
+    folder = checkpoint(model)
+    for part in folder.glob("*.part"):
+        if not part.with_suffix("").exists():
+            raise InstallError(
+                f"{part.with_suffix('').name} is not whole yet in {folder}: wait for the fetch,"
+                f" or repeat it, and it goes on: .venv/bin/python scripts/fetch_models.py {model}"
+            )
 
 
 def _write(model: str, folder: Path) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -20,6 +25,8 @@ from voice_gateway.services.personalities import PersonalityService
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
+
+OPERATIONS: Final = Path(__file__).parents[2] / "docs/operations.md"
 
 
 def _authorization(table: Table) -> AuthorizationService:
@@ -46,6 +53,31 @@ def test_gives_a_fresh_stack_a_key_and_the_budtenders(table: Table) -> None:
     zac = repository.get("demo", "zac")
     assert zac.voice_config.voices == {"piper": "budtender/marcel", "espeak": "en-us+m7"}
     assert key not in str(table.scan()["Items"])
+
+
+def test_the_documented_command_gives_a_tenant_its_first_key(
+    table: Table, aws_endpoint: str
+) -> None:
+    found = re.search(r"python -c '(.+?)'\n```", OPERATIONS.read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None
+    aws = {
+        "AWS_ENDPOINT_URL": aws_endpoint,
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", found[1]],
+        env={**os.environ, **aws, "TABLE": table.name, "TENANT": "shop"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    identity = _authorization(table).identify(f"Bearer {done.stdout.strip()}")
+    assert identity is not None
+    assert (identity.tenant_id, identity.scopes) == ("shop", SCOPES)
 
 
 def test_the_budtenders_are_characters_of_their_own() -> None:

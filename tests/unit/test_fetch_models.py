@@ -8,8 +8,10 @@ import importlib.util
 import json
 import re
 import resource
+import runpy
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -17,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+import layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +37,8 @@ class Hub:
     """A server of two files, and how it behaves."""
 
     url: str = ""
+    folder: str = f"/some/voices/resolve/{REVISION}/"
+    contents: dict[str, bytes] = field(default_factory=CONTENT.copy)
     cut_after: list[int] = field(default_factory=list)
     """Bytes after which the next connections break."""
     corrupt: bool = False
@@ -62,7 +68,7 @@ def hub() -> Iterator[Hub]:
             if self.path.startswith("/cdn/"):
                 self.serve(self.path.removeprefix("/cdn/"))
                 return
-            path = self.path.removeprefix(f"/some/voices/resolve/{REVISION}/")
+            path = self.path.removeprefix(hub.folder)
             hub.requests.append((path, self.headers["Range"]))
             # As the real hub: a redirect that announces what will come.
             self.send_response(302)
@@ -79,7 +85,7 @@ def hub() -> Iterator[Hub]:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
-            content = CONTENT[path]
+            content = hub.contents[path]
             if hub.corrupt:
                 content = content[:-1] + bytes([content[-1] ^ 1])
             start = 0
@@ -94,7 +100,7 @@ def hub() -> Iterator[Hub]:
             self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
             rest = content[start:]
-            if path.endswith(".onnx") and hub.cut_after:
+            if path.endswith((".onnx", ".pth")) and hub.cut_after:
                 self.wfile.write(rest[: hub.cut_after.pop(0)])
                 self.close_connection = True
                 return
@@ -433,6 +439,101 @@ def test_nobody_at_the_terminal_is_a_no(fetch_models, hub, weights, tmp_path):
     argv = ["xtts_v2", "--manifest", str(weights), "--dest", str(tmp_path / "weights")]
     assert fetch_models.main([*argv, "--base-url", hub.url], ask=nobody) == 1
     assert hub.requests == []
+
+
+@dataclass
+class StyleTts2:
+    """The command for StyleTTS2: its own manifest, but for what the files hold."""
+
+    module: ModuleType
+    hub: Hub
+    manifest: Path
+    folder: Path
+
+    @property
+    def arguments(self) -> list[str]:
+        return ["styletts2", "--manifest", str(self.manifest), "--base-url", self.hub.url]
+
+    def run(self) -> int:
+        return int(self.module.main(self.arguments, ask=lambda _: "yes"))
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in self.folder.iterdir()}
+
+
+CHECKPOINT = "Models/LibriTTS/epochs_2nd_00020.pth"
+STYLETTS2 = {"config.yml": CONFIG, "epochs_2nd_00020.pth": MODEL}
+
+
+@pytest.fixture
+def styletts2(
+    fetch_models: ModuleType, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> StyleTts2:
+    path = fetch_models.REPOSITORY / "styletts2/weights.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    hub.folder = f"/{document['repository']}/resolve/{document['revision']}/"
+    hub.contents = {file["path"]: STYLETTS2[Path(file["path"]).name] for file in document["files"]}
+    for file in document["files"]:
+        content = hub.contents[file["path"]]
+        file["size_bytes"] = len(content)
+        file["sha256"] = hashlib.sha256(content).hexdigest()
+    manifest = tmp_path / "weights.json"
+    manifest.write_text(json.dumps(document), encoding="utf-8")
+    monkeypatch.setenv("VOICE_WEIGHTS", str(tmp_path / "weights"))
+    return StyleTts2(fetch_models, hub, manifest, tmp_path / "weights/styletts2")
+
+
+def test_the_checkpoint_lies_where_the_stack_looks(styletts2, monkeypatch):
+    assert styletts2.run() == 0
+    assert styletts2.files == STYLETTS2
+    # What a stack that starts now reads.
+    assert runpy.run_path(layout.__file__)["WEIGHTS"] / "styletts2" == styletts2.folder
+    monkeypatch.delenv("VOICE_WEIGHTS")
+    assert runpy.run_path(layout.__file__)["WEIGHTS"] == styletts2.module.DEFAULT_WEIGHTS
+
+
+def test_the_checkpoint_goes_on_where_an_interrupted_run_stopped(styletts2, hub):
+    def stop(_: float) -> None:
+        raise KeyboardInterrupt
+
+    hub.cut_after = [600_000]
+    assert styletts2.module.main(styletts2.arguments, stop, lambda _: "yes") == 130
+    assert set(styletts2.files) == {"config.yml", "epochs_2nd_00020.pth.part"}
+    arrived = len(styletts2.files["epochs_2nd_00020.pth.part"])
+    assert styletts2.run() == 0
+    assert styletts2.files == STYLETTS2
+    assert hub.ranges_asked(CHECKPOINT) == [None, f"bytes={arrived}-"]
+
+
+def test_another_checkpoint_never_takes_the_name(styletts2, hub, capsys):
+    assert styletts2.run() == 0
+    (styletts2.folder / "epochs_2nd_00020.pth").unlink()
+    hub.corrupt = True
+    assert styletts2.run() == 1
+    assert "epochs_2nd_00020.pth: its SHA-256" in capsys.readouterr().err
+    assert set(styletts2.files) == {"config.yml"}
+
+
+def test_a_checkpoint_that_changed_here_is_fetched_again(styletts2, hub):
+    assert styletts2.run() == 0
+    (styletts2.folder / "epochs_2nd_00020.pth").write_bytes(MODEL[:-1] + b"?")
+    hub.requests.clear()
+    assert styletts2.run() == 0
+    assert styletts2.files == STYLETTS2
+    assert [path for path, _ in hub.requests] == [CHECKPOINT]
+
+
+def test_without_a_terminal_the_terms_are_shown_and_nothing_is_fetched(styletts2, hub):
+    command = [sys.executable, styletts2.module.__file__, *styletts2.arguments]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "you agree to inform the listeners" in done.stdout
+    assert "--accept-licence agrees beforehand" in done.stderr
+    assert hub.requests == []
+    assert not styletts2.folder.exists()
 
 
 def test_the_manifests_are_pinned(fetch_models):

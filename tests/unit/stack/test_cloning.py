@@ -89,6 +89,20 @@ def test_half_a_checkpoint_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list((tmp_path / "random").iterdir()) == []
 
 
+def test_weights_that_are_still_arriving_are_told(tmp_path: Path) -> None:
+    folder = tmp_path / "weights" / MODEL
+    folder.mkdir(parents=True)
+    (folder / "config.json").touch()
+    part = folder / "model.pth.part"
+    part.touch()
+    with pytest.raises(InstallError, match=r"model\.pth is not whole .* xtts_v2$"):
+        cloning.prepare([MODEL])
+    # A damaged one that is fetched anew serves until then.
+    (folder / "model.pth").touch()
+    cloning.prepare([MODEL])
+    assert part.exists()
+
+
 def test_weights_that_somebody_has_are_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
