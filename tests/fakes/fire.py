@@ -57,6 +57,7 @@ TEXTS: Final = 8
 SAMPLE: Final = wav_of(
     0.1 * np.random.default_rng(3).standard_normal(72_000).astype(np.float32), 24_000
 )
+SAMPLE_ID: Final = hashlib.sha256(SAMPLE).hexdigest()
 _RETRY: Final = re.compile(r"^overloaded: .*\bretry_after_ms=(\d+)$")
 
 
@@ -280,7 +281,7 @@ class _Crowd:
             **self._target.inputs(number),
         }
         if self._target.clones:
-            values |= {"sample_ids": [hashlib.sha256(SAMPLE).hexdigest()], "samples": samples}
+            values |= {"sample_ids": [SAMPLE_ID], "samples": samples}
         call = {"model_name": self._report.model, "inputs": tensors_of(values)}
         stream = client.stream_infer(_once(call))
         try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fakes.fire import CAPACITY, TARGETS, fire, under_fire
+from fakes.fire import CAPACITY, SAMPLE_ID, TARGETS, fire, under_fire
 from fakes.triton_caller import Caller, metric
 
 if TYPE_CHECKING:
@@ -30,12 +30,15 @@ async def test_a_crowd_that_comes_and_goes_leaves_nothing_behind(
         report = await fire(model, server, pid, REQUESTS)
         report.check()
         assert report.outcomes.total() == REQUESTS
-        assert metric(server, "voice_rejected_total") == report.outcomes["rejected"]
+        # Some had hung up before they could read that there is no place.
+        unread = metric(server, "voice_rejected_total") - report.outcomes["rejected"]
+        assert 0 <= unread <= report.outcomes["cancelled"]
         if TARGETS[model].clones:
             assert metric(server, "voice_conditioning_hits_total") >= report.outcomes["answered"]
             assert metric(server, "voice_slots") == 0
         caller = Caller(server.grpc_url, model)
-        assert caller.ask("Hello.").hear()[-1].final
+        voice = {"sample_ids": [SAMPLE_ID]} if TARGETS[model].clones else {}
+        assert caller.ask("Hello.", **voice).hear()[-1].final
         caller.close()
 
 

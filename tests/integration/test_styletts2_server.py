@@ -7,7 +7,6 @@ comes out as NaN.
 from __future__ import annotations
 
 import hashlib
-import random
 import shutil
 import threading
 from pathlib import Path
@@ -205,48 +204,4 @@ def test_a_caller_who_hangs_up_frees_the_place(server):
     for one in gone:
         one.close()
     wait_until_idle(server)
-    wait_until_nothing_is_spoken(server)
-
-
-def test_a_crowd_that_comes_and_goes_leaves_nothing_behind(server):
-    """Three times as many as there is room for; the alive are heard whole and unmixed."""
-    texts = [f"Caller number {number} says this." for number in range(6)]
-    one = Caller(server.grpc_url, "styletts2")
-    expected = [audio_of(ask(one, text, seed=number).hear()) for number, text in enumerate(texts)]
-    outcomes: list[str] = []
-    lock = threading.Lock()
-
-    def crowd(seed: int) -> None:
-        chooser = random.Random(seed)
-        for _ in range(8):
-            outcome = one_call(chooser.randrange(len(texts)), leaves=chooser.random() < 0.25)
-            with lock:
-                outcomes.append(outcome)
-
-    def one_call(number: int, *, leaves: bool) -> str:
-        caller = Caller(server.grpc_url, "styletts2")
-        try:
-            ask(caller, texts[number], seed=number)
-            if leaves:
-                return "left"
-            heard = audio_of(caller.hear())
-        except InferenceServerException as error:
-            assert str(error).startswith("overloaded: ")
-            assert "retry in " in str(error)
-            return "refused"
-        finally:
-            caller.close()
-        assert heard.shape == expected[number].shape, "mixed"
-        assert np.abs(heard - expected[number]).max() < ALIKE, "mixed"
-        return "heard"
-
-    callers = [threading.Thread(target=crowd, args=(n,)) for n in range(3 * (STREAMS + PENDING))]
-    for thread in callers:
-        thread.start()
-    for thread in callers:
-        thread.join()
-    wait_until_idle(server)
-    one.close()
-    assert len(outcomes) == 8 * len(callers), "a caller failed"
-    assert {"left", "heard", "refused"} <= set(outcomes)
     wait_until_nothing_is_spoken(server)
