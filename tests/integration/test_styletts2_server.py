@@ -23,6 +23,7 @@ from fakes.triton_caller import Caller, free_ports, metric, wait_until_idle
 from fakes.wavs import wav_of
 from random_styletts2 import CHECKPOINT, upstream, write_styletts2
 from tritonserver import Server, install, running
+from voice_gateway.providers.conditioning import TritonConditioning
 from voice_serving.engines.styletts2.symbols import NUMBERS
 
 if TYPE_CHECKING:
@@ -135,6 +136,18 @@ def test_a_sample_is_asked_for_once_and_forgotten_on_demand(server, caller):
     caller.tell(operation="forget", sample_ids=[OTHER_ID])
     with pytest.raises(InferenceServerException, match=r"^sample_unknown: "):
         ask(caller, "Hi.", version="", samples=None, **theirs).next()
+
+
+def test_both_versions_forget_a_voice(server, caller):
+    theirs = {"sample_ids": [OTHER_ID]}
+    versions = ("1", "2")
+    for version in versions:
+        ask(caller, "Hi.", version=version, samples=[OTHER], **theirs).hear()
+        ask(caller, "Hi.", version=version, samples=None, **theirs).hear()
+    TritonConditioning(url=server.grpc_url, tls=False, models=("styletts2",)).forget([OTHER_ID])
+    for version in versions:
+        with pytest.raises(InferenceServerException, match=r"^sample_unknown: "):
+            ask(caller, "Hi.", version=version, samples=None, **theirs).next()
 
 
 def test_two_versions_serve_side_by_side_and_one_can_be_pinned(caller):
