@@ -13,7 +13,7 @@ from tritonclient.grpc import model_config_pb2
 
 from voice_serving.catalogue import read_catalogue
 from voice_serving.model import SpeechModel
-from voice_serving.tensors import CLONING, INPUTS, OUTPUTS, TO_SPEAK, TensorSpec
+from voice_serving.tensors import CLONING, INPUTS, MORE_OUTPUTS, OUTPUTS, TO_SPEAK, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,14 @@ def test_configuration_declares_the_common_tensors(model):
     config = config_of(model)
     assert config.name == model.name
     assert config.backend == "python"
-    assert specs(config.output) == set(OUTPUTS)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda path: path.name)
+def test_a_model_gives_what_all_give_and_what_its_engine_tells(model):
+    told = entry_of(model).engine_class.tells
+    assert told <= {spec.name for spec in MORE_OUTPUTS}
+    wanted = {*OUTPUTS, *(spec for spec in MORE_OUTPUTS if spec.name in told)}
+    assert specs(config_of(model).output) == wanted
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda path: path.name)

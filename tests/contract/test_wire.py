@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from tritonclient.grpc import InferResult, service_pb2
+from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
 
+from fakes.pb_utils import FakeBackend, FakeResponse
 from fakes.triton import TritonStandIn
 from fakes.windows import FakeSampleWindows, a_window
 from voice_gateway.domain.chain import PROVIDER_NAMES
 from voice_gateway.domain.errors import FailureReason, ProviderError
 from voice_gateway.domain.limits import MAX_SENTENCE_CHARACTERS, MAX_TEXT_CHARACTERS
-from voice_gateway.domain.speech import SpeechRequest
+from voice_gateway.domain.speech import SpeechChunk, SpeechRequest, WordTiming
 from voice_gateway.domain.text import split_sentences
 from voice_gateway.domain.voice_match import SpeakerTraits
 from voice_gateway.domain.voices import Gender
@@ -23,7 +28,7 @@ from voice_gateway.providers.triton import ERROR_REASONS
 from voice_gateway.providers.xtts_v2 import xtts_v2_on_triton
 from voice_serving import tensors
 from voice_serving.engine import MAX_SENTENCE_CHARACTERS as SERVED_CHARACTERS
-from voice_serving.engine import MAX_SENTENCES
+from voice_serving.engine import MAX_SENTENCES, AudioChunk, WordTime
 from voice_serving.engines.xtts_v2 import XttsEngine
 from voice_serving.engines.xtts_v2.languages import LONGEST
 from voice_serving.errors import ErrorCode, OverloadedError
@@ -37,7 +42,12 @@ if TYPE_CHECKING:
     from voice_serving.engine import SpeechEngine
 
 CATALOGUE = Path(__file__).parents[2] / "model_repository/piper/voices.json"
-_DATA_TYPES = {"BYTES": "TYPE_STRING", "FP32": "TYPE_FP32", "INT32": "TYPE_INT32"}
+_DATA_TYPES = {
+    "BOOL": "TYPE_BOOL",
+    "BYTES": "TYPE_STRING",
+    "FP32": "TYPE_FP32",
+    "INT32": "TYPE_INT32",
+}
 
 
 def sent(**more: object) -> dict[str, InferInput]:
@@ -85,6 +95,44 @@ def test_a_model_that_is_full_says_when_to_come_back_and_the_gateway_reads_it() 
     assert failure.reason is FailureReason.UNAVAILABLE
     assert failure.retry_after_seconds == 0.25
     assert failure.detail == "the model is full"
+
+
+def received(chunk: AudioChunk) -> SpeechChunk:
+    """What the gateway makes of a model's chunk, by way of Triton's own messages."""
+    response = tensors.RequestCodec(FakeBackend()).encode(chunk)
+    assert isinstance(response, FakeResponse)
+    message = service_pb2.ModelInferResponse(model_name="piper")
+    specs = {spec.name: spec for spec in (*tensors.OUTPUTS, *tensors.MORE_OUTPUTS)}
+    for tensor in response.output_tensors:
+        array = tensor.as_numpy()
+        kind = np_to_triton_dtype(array.dtype)
+        expected = specs[tensor.name()]
+        assert _DATA_TYPES[kind] == expected.data_type
+        assert len(array.shape) == len(expected.dims)
+        assert all(is_ in (-1, has) for is_, has in zip(expected.dims, array.shape, strict=True))
+        message.outputs.add(name=tensor.name(), datatype=kind, shape=array.shape)
+        raw = serialize_byte_tensor(array).item() if kind == "BYTES" else array.tobytes()
+        message.raw_output_contents.append(raw)
+    heard = piper_on_triton("localhost:1", tls=False)._chunk(InferResult(message))
+    assert heard is not None
+    return heard
+
+
+def test_a_chunk_arrives_as_it_was_sent() -> None:
+    chunk = AudioChunk(
+        samples=np.array([0.5, -0.25], np.float32),
+        sample_rate=24_000,
+        sentence=3,
+        last=True,
+        voice="clone",
+        words=(WordTime("Grüß", 0.25, 0.5), WordTime("in the", 0.75, 1.5)),
+    )
+    heard = received(chunk)
+    assert heard.samples.tolist() == [0.5, -0.25]
+    assert (heard.sample_rate, heard.sentence, heard.last) == (24_000, 3, True)
+    assert (heard.provider, heard.voice) == ("piper", "clone")
+    assert heard.words == (WordTiming("Grüß", 0.25, 0.5), WordTiming("in the", 0.75, 1.5))
+    assert received(replace(chunk, words=())).words == ()
 
 
 def test_only_known_tensors_are_sent_and_every_required_one() -> None:

@@ -39,6 +39,7 @@ class ScriptedEngine:
     """Speaks every sentence as one sample whose value is the sentence's length."""
 
     honours: ClassVar[frozenset[str]] = frozenset()
+    tells: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, concurrency: int = 1) -> None:
         self._concurrency = concurrency

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,12 @@ from tritonclient.utils import InferenceServerException
 from fakes.styletts2 import recording, wav
 from fakes.triton_caller import Caller, free_ports, metric, wait_until_idle
 from fakes.wavs import wav_of
+from fakes.windows import FakeSampleWindows, a_window
 from random_styletts2 import CHECKPOINT, upstream, write_styletts2
 from tritonserver import Server, install, running
+from voice_gateway.domain.speech import SpeechRequest
+from voice_gateway.providers.conditioning import TritonConditioning
+from voice_gateway.providers.styletts2 import styletts2_on_triton
 from voice_serving.engines.styletts2.symbols import NUMBERS
 
 if TYPE_CHECKING:
@@ -136,12 +141,51 @@ def test_a_sample_is_asked_for_once_and_forgotten_on_demand(server, caller):
         ask(caller, "Hi.", version="", samples=None, **theirs).next()
 
 
+def test_both_versions_forget_a_voice(server, caller):
+    theirs = {"sample_ids": [OTHER_ID]}
+    versions = ("1", "2")
+    for version in versions:
+        ask(caller, "Hi.", version=version, samples=[OTHER], **theirs).hear()
+        ask(caller, "Hi.", version=version, samples=None, **theirs).hear()
+    TritonConditioning(url=server.grpc_url, tls=False, models=("styletts2",)).forget([OTHER_ID])
+    for version in versions:
+        with pytest.raises(InferenceServerException, match=r"^sample_unknown: "):
+            ask(caller, "Hi.", version=version, samples=None, **theirs).next()
+
+
 def test_two_versions_serve_side_by_side_and_one_can_be_pinned(caller):
     first, second, newest = (
         audio_of(ask(caller, "Hi.", version=version).hear()) for version in ("1", "2", "")
     )
     assert np.array_equal(second, newest)
     assert not np.array_equal(first[:2000], second[:2000])
+
+
+@pytest.mark.parametrize("speed", [1.0, 2.0])
+async def test_the_gateway_learns_when_each_word_is_heard(server, speed):
+    window = a_window("styletts2", SAMPLE_ID)
+    provider = styletts2_on_triton(
+        server.grpc_url, tls=False, samples=FakeSampleWindows({window.path: SAMPLE})
+    )
+    request = SpeechRequest(
+        sentences=("Hello there, my friend.", "...", "In the 35 days."),
+        language="en",
+        chain=("styletts2",),
+        windows={"styletts2": window},
+        speed=speed,
+    )
+    chunks = [chunk async for chunk in provider.synthesize(request)]
+    await provider.aclose()
+    assert [[word.word for word in chunk.words] for chunk in chunks] == [
+        ["Hello", "there", "my", "friend"],
+        [],
+        ["In the", "35", "days"],
+    ]
+    for chunk in (chunks[0], chunks[2]):
+        assert all(word.start < word.end for word in chunk.words)
+        assert all(one.end < other.start for one, other in pairwise(chunk.words))
+        assert chunk.words[0].start > 0
+        assert chunk.words[-1].end <= len(chunk.samples) / chunk.sample_rate
 
 
 def test_the_controls_reach_the_model(caller):

@@ -19,6 +19,7 @@ from fakes.triton_caller import Caller, free_ports, metric, stubs_of
 from fakes.wavs import wav_of
 from random_xtts import TINY, write_xtts
 from tritonserver import Server, install, running
+from voice_gateway.providers.conditioning import TritonConditioning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,6 +93,17 @@ def test_a_sample_is_asked_for_once_and_forgotten_on_demand(server, caller):
     caller.tell(operation="forget", sample_ids=[SAMPLE_ID])
     with pytest.raises(InferenceServerException, match=r"^sample_unknown: "):
         caller.ask("Hi.", sample_ids=[SAMPLE_ID]).next()
+
+
+def test_both_versions_forget_a_voice(server, caller):
+    versions = ("1", "2")
+    for version in versions:
+        caller.ask("Hi.", version=version, sample_ids=[SAMPLE_ID], samples=[SAMPLE]).hear()
+        caller.ask("Hi.", version=version, sample_ids=[SAMPLE_ID]).hear()
+    TritonConditioning(url=server.grpc_url, tls=False, models=("xtts_v2",)).forget([SAMPLE_ID])
+    for version in versions:
+        with pytest.raises(InferenceServerException, match=r"^sample_unknown: "):
+            caller.ask("Hi.", version=version, sample_ids=[SAMPLE_ID]).next()
 
 
 def test_two_versions_serve_side_by_side_and_one_can_be_pinned(caller):

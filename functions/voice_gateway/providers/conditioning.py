@@ -18,7 +18,7 @@ _SECONDS: Final = 5.0
 
 
 class TritonConditioning:
-    """Implements `ports.ConditioningCache`: every model has to confirm.
+    """Implements `ports.ConditioningCache`: every ready version of every model has to confirm.
 
     Args:
         url: `host:port` of Triton's gRPC endpoint.
@@ -40,10 +40,37 @@ class TritonConditioning:
         # A purge is rare: a channel of its own is not kept open for the next one.
         with InferenceServerClient(self._url, ssl=self._tls) as client:
             for model in self._models:
-                _ask(client, model, content_hashes)
+                _tell(client, model, content_hashes)
 
 
-def _ask(client: InferenceServerClient, model: str, content_hashes: Sequence[str]) -> None:
+def _tell(client: InferenceServerClient, model: str, content_hashes: Sequence[str]) -> None:
+    told: set[str] = set()
+    # Each version is a process with a memory of its own. One that came while the others were told
+    # may have read their files before these were deleted, so whoever is there is looked up again.
+    while new := _versions(client, model) - told:
+        for version in sorted(new):
+            _ask(client, model, version, content_hashes)
+        told |= new
+
+
+def _versions(client: InferenceServerClient, model: str) -> set[str]:
+    """Those that are ready.
+
+    One that still loads is not told of: it is there when the purge is repeated, which is long after
+    the time that Triton gives it to load. The repository's index would show it, but whoever may ask
+    for that may load models, too, and needs Triton's key for it.
+    """
+    from tritonclient.utils import InferenceServerException
+
+    try:
+        return set(client.get_model_metadata(model, client_timeout=_SECONDS).versions)
+    except InferenceServerException:
+        raise StorageUnavailableError(f"{model} is not there to forget") from None
+
+
+def _ask(
+    client: InferenceServerClient, model: str, version: str, content_hashes: Sequence[str]
+) -> None:
     from tritonclient.utils import InferenceServerException
 
     answers: queue.Queue[Exception | None] = queue.Queue()
@@ -56,6 +83,7 @@ def _ask(client: InferenceServerClient, model: str, content_hashes: Sequence[str
                 string_tensor("operation", ["forget"]),
                 string_tensor("sample_ids", list(content_hashes)),
             ],
+            model_version=version,
             enable_empty_final_response=True,
         )
         error = answers.get(timeout=_SECONDS)

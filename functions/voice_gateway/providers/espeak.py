@@ -87,7 +87,6 @@ class _Library:
             raise RuntimeError("espeak-ng did not start: its data are not where they should be")
         # ctypes keeps no reference of its own: without this one the callback would be collected.
         self._callback = _CALLBACK(self._collect)
-        self._c.espeak_SetSynthCallback(self._callback)
 
     @cached_property
     def variants(self) -> frozenset[str]:
@@ -126,6 +125,8 @@ class _Library:
                 return None
             self._c.espeak_SetParameter(_PARAMETER_RATE, rate, 0)
             self._c.espeak_SetParameter(_PARAMETER_PITCH, pitch, 0)
+            # Global too: another user of the library in this process may have set its own.
+            self._c.espeak_SetSynthCallback(self._callback)
             self._pieces, self._stop = [], stop
             data = text.encode() + b"\0"
             self._c.espeak_Synth(data, len(data), 0, 1, 0, _UTF8, None, None)

@@ -15,7 +15,7 @@ from voice_gateway.domain.errors import (
     ProviderError,
     StorageUnavailableError,
 )
-from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk
+from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk, WordTiming
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -212,6 +212,7 @@ class TritonProvider:
             last=bool(result.as_numpy("last")[0]),
             provider=self._name,
             voice=result.as_numpy("voice")[0].decode(),
+            words=_words(result),
         )
 
     def _failure(self, message: str, *, sent: bool) -> ProviderError | _SampleUnknownError:
@@ -240,6 +241,18 @@ class _SampleUnknownError(Exception):
 
 def _names(call: dict[str, Any]) -> set[str]:
     return {tensor.name() for tensor in call["inputs"]}
+
+
+def _words(result: InferResult) -> tuple[WordTiming, ...]:
+    """None where the model does not know their times, or no word ends in the chunk."""
+    words = result.as_numpy("words")
+    if words is None:
+        return ()
+    times = result.as_numpy("word_times").tolist()
+    return tuple(
+        WordTiming(word.decode(), start, end)
+        for word, (start, end) in zip(words, times, strict=True)
+    )
 
 
 async def _once(call: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:

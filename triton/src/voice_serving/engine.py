@@ -143,6 +143,15 @@ class SynthesisInput:
                 raise InvalidInputError(name, f"must be a number from {low:g} to {high:g}")
 
 
+@dataclass(frozen=True, slots=True)
+class WordTime:
+    """When a word is heard, in seconds from the start of its sentence's audio."""
+
+    word: str
+    start: float
+    end: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioChunk:
     """A piece of audio, never across a sentence's end."""
@@ -157,6 +166,8 @@ class AudioChunk:
     """Whether this chunk ends its sentence."""
     voice: str
     """Who spoke: `voice/speaker`, or `voice` where it has only one."""
+    words: tuple[WordTime, ...] = ()
+    """Those of the sentence that end in this chunk, where the engine knows them."""
 
 
 class SpeechEngine(Protocol):
@@ -167,6 +178,8 @@ class SpeechEngine(Protocol):
 
     honours: ClassVar[frozenset[str]]
     """Names of the optional inputs that mean something to it; its config.pbtxt takes no others."""
+    tells: ClassVar[frozenset[str]]
+    """Names of the optional outputs that it may give; its config.pbtxt declares no others."""
 
     @property
     def concurrency(self) -> int:

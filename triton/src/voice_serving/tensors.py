@@ -3,7 +3,8 @@
 All models are decoupled with `max_batch_size: 0`, so shapes have no batch dimension. A request is a
 list of sentences; the response is a stream of messages, one audio chunk each. With the operation
 `forget` it is a list of samples, and the response one empty message. A model's config.pbtxt
-declares the inputs that its engine honours (`SpeechEngine.honours`); a contract test compares them.
+declares the inputs that its engine honours (`SpeechEngine.honours`) and, beside the outputs that
+all have, those that it tells (`SpeechEngine.tells`); a contract test compares them.
 """
 
 from __future__ import annotations
@@ -78,6 +79,15 @@ LAST: Final = TensorSpec("last", "TYPE_BOOL", (1,))
 SPOKEN_VOICE: Final = TensorSpec("voice", "TYPE_STRING", (1,))
 
 OUTPUTS: Final = (AUDIO, SAMPLE_RATE, SENTENCE, LAST, SPOKEN_VOICE)
+"""What every chunk has."""
+
+WORDS: Final = TensorSpec("words", "TYPE_STRING", (-1,))
+WORD_TIMES: Final = TensorSpec("word_times", "TYPE_FP32", (-1, 2))
+"""Start and end of each of the words, in seconds of their sentence."""
+TIMED: Final = frozenset(spec.name for spec in (WORDS, WORD_TIMES))
+"""What an engine tells that knows its words' times; a chunk in which no word ends has neither."""
+
+MORE_OUTPUTS: Final = (WORDS, WORD_TIMES)
 
 
 class Operation(StrEnum):
@@ -147,16 +157,21 @@ class RequestCodec:
         """Writes one chunk."""
         tensor = self._utils.Tensor
         voice = np.array([chunk.voice.encode("utf-8")], dtype=np.object_)
-        return tensor_response(
-            self._utils,
-            [
-                tensor(AUDIO.name, np.ascontiguousarray(chunk.samples, dtype=np.float32)),
-                tensor(SAMPLE_RATE.name, np.array([chunk.sample_rate], dtype=np.int32)),
-                tensor(SENTENCE.name, np.array([chunk.sentence], dtype=np.int32)),
-                tensor(LAST.name, np.array([chunk.last], dtype=np.bool_)),
-                tensor(SPOKEN_VOICE.name, voice),
-            ],
-        )
+        outputs = [
+            tensor(AUDIO.name, np.ascontiguousarray(chunk.samples, dtype=np.float32)),
+            tensor(SAMPLE_RATE.name, np.array([chunk.sample_rate], dtype=np.int32)),
+            tensor(SENTENCE.name, np.array([chunk.sentence], dtype=np.int32)),
+            tensor(LAST.name, np.array([chunk.last], dtype=np.bool_)),
+            tensor(SPOKEN_VOICE.name, voice),
+        ]
+        if chunk.words:
+            words = [each.word.encode("utf-8") for each in chunk.words]
+            times = [(each.start, each.end) for each in chunk.words]
+            outputs += [
+                tensor(WORDS.name, np.array(words, dtype=np.object_)),
+                tensor(WORD_TIMES.name, np.array(times, dtype=np.float32)),
+            ]
+        return tensor_response(self._utils, outputs)
 
     def encode_error(self, error: SpeechServingError) -> BackendResponse:
         """Writes an error, with the code both in the message and as Triton's status."""

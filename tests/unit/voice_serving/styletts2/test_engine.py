@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from voice_serving.engine import AudioChunk
+    from voice_serving.engine import AudioChunk, WordTime
 
 SAMPLE, SAMPLE_ID = wav(recording(seconds=3.0))
 OTHER, OTHER_ID = wav(recording(seconds=2.0, seed=5))
@@ -119,6 +120,48 @@ def test_the_fast_preset_takes_three_steps_at_most(tiny_styletts2):
 def test_faster_is_shorter(engine):
     slow, fast = (hear(engine, asked("Hello there.", speed=s))[0].samples for s in (0.5, 2.0))
     assert len(slow) > 2.5 * len(fast)
+
+
+def times(chunks: list[AudioChunk], sentence: int = 0) -> list[WordTime]:
+    return [word for chunk in chunks if chunk.sentence == sentence for word in chunk.words]
+
+
+def seconds(chunks: list[AudioChunk], sentence: int = 0) -> float:
+    samples = sum(len(chunk.samples) for chunk in chunks if chunk.sentence == sentence)
+    return samples / SAMPLE_RATE
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.0, 2.0])
+def test_every_word_has_its_time_within_the_sentence(engine, speed):
+    chunks = hear(engine, asked("Hello there, my friend.", "...", "In the 35 days.", speed=speed))
+    assert [each.word for each in times(chunks, 0)] == ["Hello", "there", "my", "friend"]
+    assert times(chunks, 1) == []
+    assert [each.word for each in times(chunks, 2)] == ["In the", "35", "days"]
+    for sentence in (0, 2):
+        told = times(chunks, sentence)
+        assert all(0 < each.start < each.end for each in told)
+        assert all(one.end < other.start for one, other in pairwise(told))
+        assert told[-1].end <= seconds(chunks, sentence)
+
+
+def test_twice_as_fast_is_half_the_time(engine):
+    slow, fast = (hear(engine, asked("Hello there, my friend.", speed=s)) for s in (0.25, 0.5))
+    for one, other in zip(times(slow), times(fast), strict=True):
+        # But for rounding: a phoneme lasts whole frames, of 25 ms.
+        assert one.start == pytest.approx(2 * other.start, rel=0.1)
+        assert one.end == pytest.approx(2 * other.end, rel=0.1)
+
+
+def test_the_times_of_a_sentence_in_pieces_run_on(engine):
+    chunks = hear(engine, asked("This goes on and on, " * 30))
+    told = times(chunks)
+    assert [each.word for each in told] == ["This", "goes", "on", "and", "on"] * 30
+    assert all(one.end < other.start for one, other in pairwise(told))
+    passed = 0.0
+    for chunk in chunks:
+        assert passed < chunk.words[0].start < chunk.words[-1].end
+        passed += len(chunk.samples) / SAMPLE_RATE
+        assert chunk.words[-1].end <= passed
 
 
 def test_a_sentence_longer_than_the_model_hears_comes_in_pieces(engine):

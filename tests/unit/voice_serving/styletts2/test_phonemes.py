@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+from difflib import SequenceMatcher
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -73,15 +75,74 @@ def test_the_table_is_the_authors(phonemizer):
 
 @given(st.text(alphabet="aˈɪ .,!", max_size=200), st.integers(2, 40))
 def test_pieces_lose_nothing_that_is_said(phonemes, longest):
-    cut = list(pieces(phonemes, longest))
+    found = list(pieces(phonemes, longest))
+    assert all(phonemes[start : start + len(piece)] == piece for start, piece in found)
+    cut = [piece for _, piece in found]
     assert all(0 < len(piece) <= longest for piece in cut)
     said = [symbol for symbol in phonemes if symbol not in " .,!"]
     assert [symbol for piece in cut for symbol in piece if symbol not in " .,!"] == said
 
 
-def test_a_text_is_cut_where_it_pauses():
-    text = "a b c , d e f . g h i j"
-    assert list(pieces(text, 18)) == ["a b c , d e f .", "g h i j"]
-    assert list(pieces("a b c d , e f g h i", 12)) == ["a b c d ,", "e f g h i"]
-    assert list(pieces("aa bb cc dd", 7)) == ["aa bb", "cc dd"]
-    assert list(pieces("a" * 10, 4)) == ["aaaa", "aaaa", "aa"]
+@pytest.mark.parametrize(
+    ("text", "longest", "expected"),
+    [
+        ("a b c , d e f . g h i j", 18, ["a b c , d e f .", "g h i j"]),
+        ("a b c d , e f g h i", 12, ["a b c d ,", "e f g h i"]),
+        ("aa bb cc dd", 7, ["aa bb", "cc dd"]),
+        ("a" * 10, 4, ["aaaa", "aaaa", "aa"]),
+    ],
+)
+def test_a_text_is_cut_where_it_pauses(text, longest, expected):
+    assert [piece.phonemes for piece in pieces(text, longest)] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Hello, “world”!", ["Hello", "world"]),
+        # espeak says these in one go, and so their times are one.
+        ("We sat in the house of the king.", ["We", "sat", "in the", "house", "of the", "king"]),
+        ("I could have been able to.", ["I", "could have", "been", "able", "to"]),
+        # These take several goes, and are one word of the text.
+        ("It was 1999, not 1,250,000.", ["It", "was", "1999", "not", "1,250,000"]),
+        ("At 10:30 it's 3.5 degrees.", ["At", "10:30", "it's", "3.5", "degrees"]),
+        ("Some well-known words.", ["Some", "well-known", "words"]),
+        # As it is read.
+        ("It is $3.50.", ["It", "is", "3", "dollars", "and", "50", "cents"]),
+        ("Dr. Smith, e.g. here", ["Dr", "Smith", "for", "example", "here"]),
+        ("You ' and & me", ["You", "and", "&", "me"]),
+        ("Some café in 日本 here", ["Some", "café", "in", "日本", "here"]),
+        ("...", []),
+    ],
+)
+def test_which_phonemes_say_which_word(phonemizer, text, words):
+    phonemes = phonemizer.phonemes(text)
+    found = phonemizer.words(text)
+    assert [word.text for word in found] == words
+    # Together they are all that is said.
+    said = " ".join(phonemes[word.start : word.end] for word in found)
+    assert said.split() == [group for group in phonemes.split() if pronounceable(group)]
+    for word in found:
+        alone = phonemizer.phonemes(word.text).replace(" ", "").translate(_WITHOUT_STRESS)
+        # A vowel or so is another in company: `to` and `tə`.
+        spoken = phonemes[word.start : word.end].replace(" ", "").translate(_WITHOUT_STRESS)
+        assert SequenceMatcher(None, alone, spoken).ratio() >= 0.5, word.text
+
+
+_WITHOUT_STRESS = str.maketrans("", "", "ˈˌ")
+
+
+@given(st.text(max_size=60))
+def test_any_text_has_words_in_order(text):
+    phonemizer = Phonemizer()
+    phonemes = phonemizer.phonemes(text)
+    words = phonemizer.words(text)
+    assert phonemizer.phonemes(text) == phonemes, "to look for the words has changed the reading"
+    assert all(word.start < word.end <= len(phonemes) for word in words)
+    assert all(one.end < other.start for one, other in pairwise(words))
+
+
+@pytest.mark.parametrize("beginnings", [[0], [0, 4, 8], [4, 0]])
+def test_where_espeak_contradicts_itself_no_word_is_told(phonemizer, monkeypatch, beginnings):
+    monkeypatch.setattr(phonemizer, "_beginnings", lambda _: beginnings)
+    assert phonemizer.words("One two.") == ()

@@ -52,6 +52,7 @@ class PiperEngine:
     honours: ClassVar[frozenset[str]] = frozenset(
         {"voice", "speaker", "speed", "length_scale", "noise_scale", "noise_w"}
     )
+    tells: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self) -> None:
         self._settings: PiperSettings

@@ -18,6 +18,7 @@ from voice_serving.engines.styletts2.phonemes import Phonemizer
 from voice_serving.engines.styletts2.sentence import Sentence
 from voice_serving.engines.styletts2.settings import StyleTts2Settings
 from voice_serving.engines.styletts2.symbols import pieces, tokens
+from voice_serving.engines.styletts2.timing import WordTimes
 from voice_serving.errors import (
     CancelledError,
     InvalidInputError,
@@ -25,7 +26,7 @@ from voice_serving.errors import (
     VoiceNotInstalledError,
 )
 from voice_serving.samples import decode_sample
-from voice_serving.tensors import CLONING
+from voice_serving.tensors import CLONING, TIMED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,9 +35,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from voice_serving.engine import SynthesisInput
+    from voice_serving.engine import SynthesisInput, WordTime
     from voice_serving.engines.styletts2.network.speaker import Speaker
     from voice_serving.engines.styletts2.sentence import Spoken
+    from voice_serving.engines.styletts2.symbols import Piece
     from voice_serving.metrics import ServingMetrics
     from voice_serving.params import Parameters
 
@@ -74,6 +76,7 @@ class StyleTts2Engine:
         *("speed", "seed"),
         *("alpha", "beta", "diffusion_steps", "embedding_scale"),
     }
+    tells: ClassVar[frozenset[str]] = TIMED
 
     def __init__(self) -> None:
         self._settings: StyleTts2Settings
@@ -144,12 +147,15 @@ class StyleTts2Engine:
         seed = secrets.randbelow(_SEEDS) if request.seed is None else request.seed
         parts = self._parts(request)
         spoken: Spoken | None = None
-        position = 0
+        words: tuple[WordTime, ...]
+        times = WordTimes(())
+        position, new = 0, True
 
-        def submit(numbers: tuple[int, ...]) -> Future[Spoken] | None:
+        def submit(piece: Piece | None) -> Future[Spoken] | None:
             nonlocal position
-            if not numbers:
+            if piece is None:
                 return None
+            numbers = tokens(piece.phonemes)
             previous = None if spoken is None else spoken.style
             sentence = self._sentence(numbers, style, previous, request, (seed + position) % _SEEDS)
             position += 1
@@ -159,11 +165,20 @@ class StyleTts2Engine:
         future = None if upcoming is None else submit(upcoming[2])
         try:
             while upcoming is not None:
-                index, last, _ = upcoming
-                samples = np.zeros(0, np.float32)
-                if future is not None:
+                index, last, piece = upcoming
+                samples, words = np.zeros(0, np.float32), ()
+                if future is not None and piece is not None:
+                    if new:
+                        # While the model is at work.
+                        times = WordTimes(self._phonemizer.words(request.sentences[index]))
                     spoken = _result(future, cancelled)
                     samples = spoken.samples[: max(len(spoken.samples) - TAIL, 0)]
+                    words = times.hear(
+                        piece,
+                        spoken.frames,
+                        len(spoken.samples) / SAMPLE_RATE,
+                        (len(spoken.samples) - len(samples)) / SAMPLE_RATE,
+                    )
                 elif cancelled():
                     raise CancelledError
                 # The model is at work on the next one while this one is sent.
@@ -175,21 +190,23 @@ class StyleTts2Engine:
                     sentence=index,
                     last=last,
                     voice=_VOICE,
+                    words=words,
                 )
+                new = last
         finally:
             if future is not None:
                 future.cancel()
 
-    def _parts(self, request: SynthesisInput) -> Iterator[tuple[int, bool, tuple[int, ...]]]:
-        """Yields number of a sentence, whether it ends here, and tokens; none if it is silent."""
+    def _parts(self, request: SynthesisInput) -> Iterator[tuple[int, bool, Piece | None]]:
+        """Yields number of a sentence, whether it ends here, and a piece; none if it is silent."""
         # Slow speech takes as much memory as more of it.
         longest = int((self._speaker.longest - 1) * min(request.speed, 1.0))
         for index, sentence in enumerate(request.sentences):
             found = list(pieces(self._phonemizer.phonemes(sentence), longest))
             if not found:
-                yield index, True, ()
+                yield index, True, None
             for number, piece in enumerate(found, start=1):
-                yield index, number == len(found), tokens(piece)
+                yield index, number == len(found), piece
 
     def _sentence(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,14 @@ _BREAKS: Final = (frozenset(".!?…"), frozenset(";:—,"), frozenset(" "))
 """Where a text too long is best cut; the earlier ones are preferred."""
 
 
+class Piece(NamedTuple):
+    """Some of a text's phonemes, to be spoken in one breath."""
+
+    start: int
+    """Where it begins among the text's."""
+    phonemes: str
+
+
 def tokens(phonemes: str) -> tuple[int, ...]:
     """Numbers of the phonemes, after the pad with which every text began in training.
 
@@ -37,7 +45,7 @@ def pronounceable(phonemes: str) -> bool:
     return any(symbol in NUMBERS and symbol not in MARKS + " " for symbol in phonemes)
 
 
-def pieces(phonemes: str, longest: int) -> Iterator[str]:
+def pieces(phonemes: str, longest: int) -> Iterator[Piece]:
     """Cuts a text that is too long, at the end of a sentence, a clause or a word if there is one.
 
     Args:
@@ -47,12 +55,13 @@ def pieces(phonemes: str, longest: int) -> Iterator[str]:
     Yields:
         Pieces with something to pronounce, in order.
     """
-    rest = phonemes.strip()
+    rest = phonemes.lstrip()
     while rest:
-        cut = len(rest) if len(rest) <= longest else _best_cut(rest[:longest])
-        piece, rest = rest[:cut].strip(), rest[cut:].strip()
+        start = len(phonemes) - len(rest)
+        cut = len(rest) if len(rest.rstrip()) <= longest else _best_cut(rest[:longest])
+        piece, rest = rest[:cut].rstrip(), rest[cut:].lstrip()
         if pronounceable(piece):
-            yield piece
+            yield Piece(start, piece)
 
 
 def _best_cut(text: str) -> int:

@@ -57,6 +57,7 @@ class XttsEngine:
         *("voice", "speed", "seed"),
         *("temperature", "top_k", "top_p", "repetition_penalty", "length_penalty"),
     }
+    tells: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self) -> None:
         self._settings: XttsSettings
