@@ -74,6 +74,7 @@ def _ask(
     from tritonclient.utils import InferenceServerException
 
     answers: queue.Queue[Exception | None] = queue.Queue()
+    answered = False
     # The models are decoupled: they answer on a stream, and on nothing else.
     client.start_stream(callback=lambda result, error: answers.put(error), stream_timeout=_SECONDS)
     try:
@@ -87,10 +88,12 @@ def _ask(
             enable_empty_final_response=True,
         )
         error = answers.get(timeout=_SECONDS)
+        answered = True
     except (queue.Empty, InferenceServerException):
         raise StorageUnavailableError(f"{model} did not say that it forgot") from None
     finally:
-        client.stop_stream(cancel_requests=True)
+        # Cancelled right after its last answer, this Triton may never let the model go.
+        client.stop_stream(cancel_requests=not answered)
     if error is not None:
         # Its words may quote the request.
         raise StorageUnavailableError(f"{model} did not forget")
