@@ -119,7 +119,7 @@ def test_from_a_recording_to_the_cloned_voice_and_back(
     assert agreed.status_code == 201, agreed.text
     cloned = speak(client, name, quality, "Hello there. This is my own voice.")
     assert cloned["asked"]["provider"] == model
-    assert served(cloned) == [(model, "clone", 2)]
+    assert served(cloned) == [(model, "clone", 2)], cloned["attempts"]
     assert (cloned["sample_refused"], cloned["substituted"]) == (None, False)
     hits, misses = conditioning(cloning_stack, model)
     assert misses > 0
