@@ -7,10 +7,8 @@ comes out as NaN.
 from __future__ import annotations
 
 import hashlib
-import shutil
 import threading
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +17,11 @@ import torch
 from tritonclient.utils import InferenceServerException
 
 from fakes.styletts2 import recording, wav
-from fakes.triton_caller import Caller, free_ports, metric, wait_until_idle
+from fakes.triton_caller import Caller, metric, wait_until_idle
+from fakes.two_versions import two_versions
 from fakes.wavs import wav_of
 from fakes.windows import FakeSampleWindows, a_window
 from random_styletts2 import CHECKPOINT, upstream, write_styletts2
-from tritonserver import Server, install, running
 from voice_gateway.domain.speech import SpeechRequest
 from voice_gateway.providers.conditioning import TritonConditioning
 from voice_gateway.providers.styletts2 import styletts2_on_triton
@@ -31,10 +29,12 @@ from voice_serving.engines.styletts2.symbols import NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from tritonserver import Server
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).parents[2]
 STREAMS, PENDING = 4, 4
 SAMPLE, SAMPLE_ID = wav(recording(seconds=3.0))
 OTHER, OTHER_ID = wav(recording(seconds=2.0, seed=5))
@@ -57,35 +57,19 @@ def break_phoneme(folder: Path) -> None:
     torch.save(checkpoint, folder / CHECKPOINT)
 
 
+def write_broken(folder: Path) -> None:
+    write_styletts2(folder, upstream(tiny=True, seed=1))
+    break_phoneme(folder)
+
+
 @pytest.fixture(scope="module")
 def server(tiny_styletts2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("triton")
-    model = folder / "repository/styletts2"
-    skip = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.pth")
-    shutil.copytree(ROOT / "model_repository/styletts2", model, ignore=skip)
-    shutil.copytree(model / "1", model / "2")
-    shutil.copytree(tiny_styletts2, model / "1", dirs_exist_ok=True)
-    write_styletts2(model / "2", upstream(tiny=True, seed=1))
-    break_phoneme(model / "2")
-    server = Server(
-        installation=install(ROOT / ".local/tools"),
-        repository=model.parent,
-        source=ROOT / "triton/src",
-        run_dir=folder / "run",
-        models=("styletts2",),
-        ports=free_ports(),
-        variables={
-            "STYLETTS2_STREAMS": str(STREAMS),
-            "STYLETTS2_MAX_PENDING": str(PENDING),
-            "STYLETTS2_SOUND_BATCH": "4",
-            "STYLETTS2_THREADS": "1",
-            "STYLETTS2_CACHE_DIR": str(folder / "conditioning"),
-        },
-    )
-    log = folder / "log"
-    with running(server, log, timeout=240.0):
+    settings = {"STREAMS": STREAMS, "MAX_PENDING": PENDING, "SOUND_BATCH": 4, "THREADS": 1}
+    with two_versions(
+        "styletts2", folder, tiny_styletts2, write_broken, settings, SECRET
+    ) as server:
         yield server
-    assert SECRET not in log.read_text(errors="replace"), "customers' text is in the log"
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import queue
-import shutil
 import signal
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,18 +14,20 @@ import pytest
 import tritonclient.grpc as grpc_client
 from tritonclient.utils import InferenceServerException
 
-from fakes.triton_caller import Caller, free_ports, metric, stubs_of
+from fakes.triton_caller import Caller, metric, stubs_of
+from fakes.two_versions import two_versions
 from fakes.wavs import wav_of
 from random_xtts import TINY, write_xtts
-from tritonserver import Server, install, running
 from voice_gateway.providers.conditioning import TritonConditioning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from tritonserver import Server
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).parents[2]
 STREAMS, PENDING = 4, 4
 SAMPLE = wav_of(0.1 * np.random.default_rng(3).standard_normal(66150).astype(np.float32), 22050)
 SAMPLE_ID = hashlib.sha256(SAMPLE).hexdigest()
@@ -36,31 +37,10 @@ SECRET = "a word that no log may have"
 @pytest.fixture(scope="module")
 def server(tiny_xtts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("triton")
-    repository = folder / "repository"
-    skip = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.pth")
-    shutil.copytree(ROOT / "model_repository/xtts_v2", repository / "xtts_v2", ignore=skip)
-    shutil.copytree(repository / "xtts_v2/1", repository / "xtts_v2/2")
-    shutil.copytree(tiny_xtts, repository / "xtts_v2/1", dirs_exist_ok=True)
-    write_xtts(repository / "xtts_v2/2", TINY, seed=1)
-    server = Server(
-        installation=install(ROOT / ".local/tools"),
-        repository=repository,
-        source=ROOT / "triton/src",
-        run_dir=folder / "run",
-        models=("xtts_v2",),
-        ports=free_ports(),
-        variables={
-            "XTTS_V2_STREAMS": str(STREAMS),
-            "XTTS_V2_MAX_PENDING": str(PENDING),
-            "XTTS_V2_PRECISION": "fp32",
-            "XTTS_V2_THREADS": "1",
-            "XTTS_V2_CACHE_DIR": str(folder / "conditioning"),
-        },
-    )
-    log = folder / "log"
-    with running(server, log, timeout=240.0):
+    settings = {"STREAMS": STREAMS, "MAX_PENDING": PENDING, "PRECISION": "fp32", "THREADS": 1}
+    write_second = partial(write_xtts, size=TINY, seed=1)
+    with two_versions("xtts_v2", folder, tiny_xtts, write_second, settings, SECRET) as server:
         yield server
-    assert SECRET not in log.read_text(errors="replace"), "customers' text is in the log"
 
 
 @pytest.fixture
