@@ -23,7 +23,7 @@ from voice_serving.errors import (
     VoiceNotInstalledError,
 )
 from voice_serving.metrics import ServingMetrics
-from voice_serving.params import Parameters
+from voice_serving.params import ParameterError, Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -245,3 +245,8 @@ def test_a_folder_without_a_checkpoint_says_so(tmp_path, tiny_xtts):
     (tmp_path / "config.json").write_bytes((tiny_xtts / "config.json").read_bytes())
     with pytest.raises(InternalError, match=r"model\.pth"):
         XttsEngine().load(Parameters("xtts_v2", {}, {}), tmp_path, ServingMetrics(None, "xtts_v2"))
+
+
+def test_a_precision_that_nothing_computes_is_named(make):
+    with pytest.raises(ParameterError, match="XTTS_V2_VOCODER_PRECISION"):
+        make(vocoder_precision="int8")

@@ -11,6 +11,7 @@ import torch
 
 from fakes.xtts import LIVELY, PATIENCE_SECONDS, Speaker, pieces_of, speaker
 from voice_serving.engines.xtts_v2.network.voice import Voice
+from voice_serving.engines.xtts_v2.settings import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,8 +64,9 @@ def test_whoever_has_gone_is_out_of_the_slot_at_the_next_step_and_the_next_one_i
     assert leaving.qsize() == 1
 
 
-def test_numbers_that_are_none_stay_in_their_own_row(tiny_xtts):
-    with speaker(tiny_xtts, slots=4, mute=True) as one:
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.INT8])
+def test_numbers_that_are_none_stay_in_their_own_row(tiny_xtts, precision):
+    with speaker(tiny_xtts, precision=precision, slots=4, mute=True) as one:
         voice = voice_of(one)
         expected, _ = one.say(TEXT, voice, LIVELY, least=40)
         alone = list(one.say(TEXT, voice, LIVELY, least=40)[1].tokens)

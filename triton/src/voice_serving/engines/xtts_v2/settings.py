@@ -34,7 +34,7 @@ class Precision(StrEnum):
     FP16 = "fp16"
     """For GPUs older than bf16."""
     INT8 = "int8"
-    """One byte a weight and one factor a row; on CPUs, which wait for memory otherwise."""
+    """One byte a weight and one factor a block of 64; on CPUs, which wait for memory otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class XttsSettings:
     streams: int
     """Requests in progress at once."""
     slots: int
-    """Sentences that one step moves on; each has room for its attention, 250 MB at full length."""
+    """Sentences that one step moves on; each has room for its attention, 255 MB at full length."""
     ahead: int
     """Sentences of one request that are under way at once."""
     first_chunk: int

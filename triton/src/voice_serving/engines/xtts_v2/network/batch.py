@@ -40,6 +40,7 @@ class Batch:
         self._seen = torch.zeros(slots, shape.audio_tokens, dtype=torch.bool, device=device)
         self._noise = torch.ones(slots, shape.audio_tokens, device=device)
         self._tastes = Tastes.room(slots, device)
+        self._team = gpt.transformer.beside
         self._reached = [0] * slots
         """The same as `_lengths`, where asking costs nothing."""
         self._graphs: dict[tuple[int, int], Callable[[], None]] | None = (
@@ -71,14 +72,15 @@ class Batch:
         self._seen[slot, self._shape.start_audio] = True
         self._tastes.put(slot, taste, self._shape.audio_tokens)
         self._noise[slot] = noise
-        self._choose(slice(slot, slot + 1))
+        with self._team():
+            self._choose(slice(slot, slot + 1))
         return int(self._chosen[slot])
 
     def leave(self, slot: int, last: int) -> None:
         """Ends a sentence; the one in the last place takes its own."""
         if slot == last:
             return
-        self._gpt.transformer.move(last, slot, self._reached[last])
+        self._gpt.transformer.cache.move(last, slot, self._reached[last])
         for values in (self._chosen, self._lengths, self._numbers, self._least, self._seen):
             values[slot] = values[last]
         self._tastes.move(last, slot)
@@ -94,8 +96,9 @@ class Batch:
             The tokens, and the latents that they were chosen by, [n, width].
         """
         n = len(noise)
-        self._noise[:n] = torch.stack(list(noise))
-        self._advance(n, self._reach(max(self._reached[:n]) + 1))
+        with self._team():
+            self._noise[:n] = torch.stack(list(noise))
+            self._advance(n, self._reach(max(self._reached[:n]) + 1))
         for slot in range(n):
             self._reached[slot] += 1
         return self._chosen[:n].tolist(), self._latents[:n].clone()
@@ -104,7 +107,7 @@ class Batch:
         """Captures every graph; to be called before anybody speaks. Nothing to do on a CPU."""
         if self._graphs is None:
             return
-        longest = self._gpt.transformer.length
+        longest = self._gpt.transformer.cache.length
         reaches = {self._reach(length) for length in range(1, longest + 1)}
         for n in {self._bucket(n) for n in range(1, self.slots + 1)}:
             for reach in reaches:
@@ -118,7 +121,7 @@ class Batch:
 
     def _reach(self, length: int) -> int:
         step = _REACH_STEP if self._graphs is None else _GRAPH_REACH_STEP
-        return min(-(-length // step) * step, self._gpt.transformer.length)
+        return min(-(-length // step) * step, self._gpt.transformer.cache.length)
 
     def _bucket(self, n: int) -> int:
         return min(next((size for size in _BUCKETS if size >= n), self.slots), self.slots)
@@ -127,7 +130,7 @@ class Batch:
         embedded = self._gpt.embed(self._chosen[:n], self._numbers[:n])
         self._latents[:n] = self._gpt.transformer.step(self._lengths[:n], embedded, reach)
         # A graph also counts in places where nobody is, and must not count out of the tables.
-        self._lengths[:n].add_(1).clamp_(max=self._gpt.transformer.length - 1)
+        self._lengths[:n].add_(1).clamp_(max=self._gpt.transformer.cache.length - 1)
         self._choose(slice(0, n))
 
     def _choose(self, rows: slice) -> None:

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from voice_serving.engines.xtts_v2.network.int8 import Int8Transformer
 from voice_serving.engines.xtts_v2.network.transformer import Transformer
+from voice_serving.engines.xtts_v2.settings import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from voice_serving.engines.xtts_v2.settings import Precision
     from voice_serving.engines.xtts_v2.shape import XttsShape
 
 
@@ -31,7 +32,11 @@ class Gpt:
         self._shape = shape
         # The voice, the text between its marks, the audio's own start, and what is generated.
         length = voice_length + shape.max_text + 2 + 1 + shape.max_new_tokens
-        self.transformer = Transformer(weights, shape, precision, slots, length)
+        self.transformer = (
+            Int8Transformer(weights, shape, slots, length)
+            if precision is Precision.INT8
+            else Transformer(weights, shape, precision, slots, length)
+        )
         self.text_embedding = weights["gpt.text_embedding.weight"].float()
         self.mel_embedding = weights["gpt.mel_embedding.weight"].float()
         self.mel_head = weights["gpt.mel_head.weight"].float()

@@ -6,7 +6,7 @@ would be a tenth of it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -14,21 +14,13 @@ from torch.nn import functional as F
 
 from voice_serving.engines.xtts_v2.settings import Precision
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Linear = Callable[[Tensor], Tensor]
-
-_FEW_ROWS: Final = 12
-"""From here on it is cheaper to widen the weights once than to multiply bytes row by row."""
-_INT8_MOST: Final = 127.0
 _PACKED_FOR: Final = 4
 """Rows that oneDNN orders a matrix for. Others are as fast in this order, where in that for one row
 four take half as long again."""
 
 
-class DenseLinear:
-    """Weights as they are, or in a half precision."""
+class Linear:
+    """A weight [out, in] and a bias [out]."""
 
     def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> None:
         self._weight = weight.to(dtype).contiguous()
@@ -60,32 +52,6 @@ def _packs(weight: Tensor) -> bool:
     return weight.dtype is torch.float32 or (
         weight.dtype is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     )
-
-
-class Int8Linear:
-    """A byte a weight, and a factor a row; inputs are bf16. For CPUs."""
-
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        scale = weight.abs().amax(dim=1).clamp(min=1e-8) / _INT8_MOST
-        self._weight = torch.round(weight / scale[:, None]).to(torch.int8).contiguous()
-        self._scale = scale.to(torch.bfloat16)
-        self._bias = bias.float()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """[n, in] → [n, out]."""
-        x = x.to(torch.bfloat16)
-        if x.shape[0] <= _FEW_ROWS:
-            return torch._weight_int8pack_mm(x, self._weight, self._scale).float().add_(self._bias)
-        out = F.linear(x, self._weight.to(torch.bfloat16)).float()
-        return out.mul_(self._scale).add_(self._bias)
-
-
-def linear_maker(precision: Precision) -> Callable[[Tensor, Tensor], Linear]:
-    """What makes a layer of a weight [out, in] and a bias [out]."""
-    if precision is Precision.INT8:
-        return Int8Linear
-    dtype = dtype_of(precision)
-    return lambda weight, bias: DenseLinear(weight, bias, dtype)
 
 
 def dtype_of(precision: Precision) -> torch.dtype:

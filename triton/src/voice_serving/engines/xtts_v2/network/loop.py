@@ -189,9 +189,9 @@ class Loop:
         transformer = self._gpt.transformer
         if voice.prefix is None:
             transformer.extend(slot, 0, voice.latents)
-            voice.prefix = transformer.read(slot, len(voice.latents))
+            voice.prefix = transformer.cache.read(slot, len(voice.latents))
         else:
-            transformer.write(slot, voice.prefix)
+            transformer.cache.write(slot, voice.prefix)
         return len(voice.latents)
 
     def _leave(self, sentence: Sentence) -> None:

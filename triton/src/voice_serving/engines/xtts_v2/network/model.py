@@ -22,6 +22,7 @@ from voice_serving.engines.xtts_v2.network.voice import Cloner, Voice
 from voice_serving.engines.xtts_v2.settings import Device, Precision
 from voice_serving.engines.xtts_v2.text import Tokenizer
 from voice_serving.errors import OverloadedError, VoiceNotInstalledError
+from voice_serving.params import ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -162,8 +163,17 @@ def load_model(folder: Path, settings: XttsSettings, metrics: ServingMetrics) ->
 
 
 def _precisions(settings: XttsSettings, device: torch.device) -> tuple[Precision, Precision]:
+    """The GPT's and the vocoder's, where they are left to us.
+
+    Raises:
+        ParameterError: Nothing computes what is asked for.
+    """
     precision, vocoder = settings.precision, settings.vocoder_precision
     gpu = device.type == "cuda"
+    if gpu and precision is Precision.INT8:
+        raise ParameterError("precision (XTTS_V2_PRECISION): int8 is for CPUs")
+    if vocoder is Precision.INT8:
+        raise ParameterError("vocoder_precision (XTTS_V2_VOCODER_PRECISION) must not be int8")
     if precision is Precision.AUTO:
         precision = Precision.BF16 if gpu else Precision.INT8
     if vocoder is Precision.AUTO:

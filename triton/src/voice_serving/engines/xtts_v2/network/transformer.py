@@ -1,21 +1,23 @@
-"""The GPT: a stack of layers over a cache of keys and values that never moves."""
+"""The GPT: a stack of layers over a cache of keys and values."""
 
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from voice_serving.engines.xtts_v2.network.linear import dtype_of, linear_maker
-from voice_serving.engines.xtts_v2.settings import Precision
+from voice_serving.engines.xtts_v2.network.cache import SlotCache
+from voice_serving.engines.xtts_v2.network.linear import Linear, dtype_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
-    from voice_serving.engines.xtts_v2.network.linear import Linear
+    from voice_serving.engines.xtts_v2.settings import Precision
     from voice_serving.engines.xtts_v2.shape import XttsShape
 
 _NEVER: Final = float("-inf")
@@ -25,14 +27,14 @@ class Layer:
     """One layer of GPT-2, before-norm, of a checkpoint's own weights."""
 
     def __init__(self, weights: Mapping[str, Tensor], heads: int, precision: Precision) -> None:
-        make = linear_maker(precision)
+        dtype = dtype_of(precision)
         self.heads = heads
         self.before = _Norm(weights, "ln_1")
         self.between = _Norm(weights, "ln_2")
 
         # GPT-2 keeps its matrices as [in, out].
         def linear(name: str) -> Linear:
-            return make(weights[f"{name}.weight"].t(), weights[f"{name}.bias"])
+            return Linear(weights[f"{name}.weight"].t(), weights[f"{name}.bias"], dtype)
 
         self.qkv = linear("attn.c_attn")
         self.out = linear("attn.c_proj")
@@ -51,10 +53,14 @@ class Layer:
 
 
 class Transformer:
-    """All layers, and room for the keys and values of `slots` sentences.
+    """All layers, in a precision of torch's own.
 
-    A sentence has a slot, its positions are filled from 0, and nothing is ever moved: positions
-    beyond a sentence's length hold what an earlier one left, and are masked.
+    Args:
+        weights: Of the checkpoint.
+        shape: Of the checkpoint.
+        precision: Of the matrices.
+        slots: Sentences at once.
+        length: Positions of each.
     """
 
     def __init__(
@@ -72,14 +78,11 @@ class Transformer:
         self.last = _Norm(weights, "gpt.gpt.ln_f")
         self.final = _Norm(weights, "gpt.final_norm")
         self._scale = 1 / math.sqrt(shape.width // shape.heads)
-        self.length = length
         device = weights["gpt.final_norm.weight"].device
-        room = (shape.layers, 2, slots, shape.heads, self.length, shape.width // shape.heads)
         # A CPU multiplies few half numbers slowly; a GPU reads them in half the time.
-        halves = device.type == "cuda" and precision is not Precision.INT8
-        dtype = dtype_of(precision) if halves else torch.float32
-        self.cache = torch.zeros(room, dtype=dtype, device=device)
-        self.places = torch.arange(self.length, device=device)
+        dtype = dtype_of(precision) if device.type == "cuda" else torch.float32
+        self.cache = SlotCache(shape, slots, length, dtype, device)
+        self._places = torch.arange(length, device=device)
 
     def extend(self, slot: int, start: int, x: Tensor) -> Tensor:
         """Reads several positions of one sentence at once.
@@ -94,10 +97,10 @@ class Transformer:
         """
         m = x.shape[0]
         end = start + m
-        allowed = self.places[:end] <= self.places[start:end, None]
+        allowed = self._places[:end] <= self._places[start:end, None]
         for number, layer in enumerate(self.layers):
             q, k, v = layer.queries(x).permute(1, 2, 0, 3)
-            keys, values = self.cache[number, :, slot]
+            keys, values = self.cache.values[number, :, slot]
             keys[:, start:end] = k
             values[:, start:end] = v
             attended = F.scaled_dot_product_attention(
@@ -121,14 +124,14 @@ class Transformer:
             Latents, [n, width].
         """
         n = x.shape[0]
-        rows = self.places[:n]
-        beyond = self.places[:reach] > lengths[:, None]
+        rows = self._places[:n]
+        beyond = self._places[:reach] > lengths[:, None]
         mask = torch.zeros(n, 1, 1, reach, device=x.device).masked_fill_(
             beyond[:, None, None], _NEVER
         )
         for number, layer in enumerate(self.layers):
             qkv = layer.queries(x)
-            cache = self.cache[number]
+            cache = self.cache.values[number]
             cache[:, rows, :, lengths] = qkv[:, 1:].to(cache.dtype)
             keys, values = cache[:, :n, :, :reach]
             asked = (qkv[:, 0, :, None] * self._scale).to(keys.dtype)
@@ -138,17 +141,9 @@ class Transformer:
             x = layer.finish(x, attended.reshape(n, -1))
         return self._latents(x)
 
-    def move(self, source: int, target: int, length: int) -> None:
-        """Copies a sentence's first positions to another slot."""
-        self.cache[:, :, target, :, :length] = self.cache[:, :, source, :, :length]
-
-    def read(self, slot: int, length: int) -> Tensor:
-        """A copy of a slot's first positions, [layers, 2, heads, length, width of a head]."""
-        return self.cache[:, :, slot, :, :length].clone()
-
-    def write(self, slot: int, positions: Tensor) -> None:
-        """Puts back what `read` gave."""
-        self.cache[:, :, slot, :, : positions.shape[3]] = positions
+    def beside(self) -> AbstractContextManager[None]:
+        """How torch computes around a step: as ever."""
+        return nullcontext()
 
     def _latents(self, x: Tensor) -> Tensor:
         return self.final(self.last(x))
