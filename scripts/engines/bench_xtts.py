@@ -6,9 +6,9 @@ import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import torch
 
@@ -26,7 +26,7 @@ from voice_serving.engines.xtts_v2.settings import Precision
 from voice_serving.metrics import ServingMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Executor
     from pathlib import Path
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from voice_serving.engines.xtts_v2.network.checkpoint import Checkpoint
+    from voice_serving.engines.xtts_v2.shape import XttsShape
 
     Heard = tuple[NDArray[np.float32], NDArray[np.float32]]
     """What `Voice` is made of."""
@@ -44,26 +45,21 @@ CHUNK: Final = 20
 """Audio tokens that coqui-tts streams at once, by default."""
 CALLERS: Final = 4
 SERVED_WORDS: Final = 20
+SERVED: Final = Chunking(8, 2.0, 96)
+"""The engine's own."""
+_TOKEN_SECONDS: Final = 1024 / 22050
 _WORDS: Final = ("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "asleep")
 _TASTE: Final = Taste(temperature=0.75, top_k=50, top_p=0.85, repetition_penalty=10.0, seed=7)
 _GREEDY: Final = Taste(temperature=0.75, top_k=1, top_p=0.85, repetition_penalty=10.0, seed=7)
 PRECISIONS: Final = (Precision.FP32, Precision.BF16, Precision.INT8)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One text, spoken once; seconds."""
-
-    total: float
-    first: float
-    audio: float
-
-
 def measure(folder: Path, rounds: int) -> str:
     """Measures it all over one checkpoint; returns Markdown.
 
-    Both speak in turn, so that who else uses the machine slows both, and each in a process of its
-    own: two teams of OpenMP in one process would slow both of them (see `voice_serving.apart`).
+    Each round measures everything once, so that who else uses the machine for a while slows all
+    alike, and the best round counts. The package and we have a process each: two teams of OpenMP in
+    one would slow both (see `voice_serving.apart`).
     """
     context = get_context("spawn")
     with ProcessPoolExecutor(1, context, _load_theirs, (folder,)) as theirs:
@@ -72,72 +68,121 @@ def measure(folder: Path, rounds: int) -> str:
 
 def _measure(folder: Path, rounds: int, process: Executor) -> str:
     checkpoint = apart(lambda: read_checkpoint(folder))
-    voice = Voice(torch.randn(32, checkpoint.shape.width), _direction(checkpoint))
+    latents, vector = torch.randn(32, checkpoint.shape.width), _direction(checkpoint)
     # As arrays: a tensor would be copied to shared memory by a thread that stays, with a team.
-    heard = voice.latents.numpy(), voice.vector.numpy()
-
-    def upstream(words: int, *, streamed: bool) -> Run:
-        return process.submit(_theirs, words, heard, streamed=streamed).result()
-
+    heard = latents.numpy(), vector.numpy()
     texts: dict[int, list[int]] = {
         words: process.submit(_encode, words).result() for words in TOKENS
     }
-    exact: list[int] = process.submit(_tokens_of, texts[20], heard).result()
-    rows = [
-        "| | words | coqui-tts | here | real-time factor | gain |",
-        "|---|---|---|---|---|---|",
-    ]
-    notes = []
-
-    def whole(loop: Loop, precision: Precision) -> dict[int, tuple[float, float]]:
-        """Words → seconds, theirs and ours."""
-        seconds = {}
-        for words, text in texts.items():
-            pairs = [
-                (upstream(words, streamed=False), _ours(loop, text, words, voice))
-                for _ in range(rounds)
-            ]
-            theirs, ours = (min(r.total for r in runs) for runs in zip(*pairs, strict=True))
-            factor = ours / pairs[0][1].audio
-            rows.append(
-                f"| {precision}, whole | {words} | {theirs:.2f} s | {ours:.2f} s | {factor:.2f}"
-                f" | {theirs / ours:.1f} × |"
+    exact: list[int] = process.submit(_tokens_of, texts[SERVED_WORDS], heard).result()
+    networks = {precision: load_networks(checkpoint, precision) for precision in PRECISIONS}
+    # One each: what a voice has been read into is kept with it.
+    voices = {precision: Voice(latents, vector) for precision in PRECISIONS}
+    theirs: list[Times] = []
+    ours: dict[Precision, list[OurTimes]] = {precision: [] for precision in PRECISIONS}
+    for _ in range(rounds):
+        theirs.append(
+            Times(
+                {words: process.submit(_whole, words, heard).result() for words in TOKENS},
+                process.submit(_first, heard).result(),
             )
-            seconds[words] = theirs, ours
-        return seconds
-
-    def first(loop: Loop, precision: Precision) -> None:
-        pairs = [
-            (upstream(10, streamed=True), _ours(loop, texts[10], 10, voice)) for _ in range(rounds)
-        ]
-        theirs, ours = (min(r.first for r in runs) for runs in zip(*pairs, strict=True))
-        rows.append(
-            f"| {precision}, first of chunks of {CHUNK} | 10 | {theirs:.2f} s | {ours:.2f} s |"
-            f" | {theirs / ours:.1f} × |"
         )
-
+        for precision in PRECISIONS:
+            ours[precision].append(_round(networks[precision], texts, voices[precision]))
+    upstream = _best(theirs)
+    lines = _table(upstream, {precision: _best(ours[precision]) for precision in PRECISIONS})
     for precision in PRECISIONS:
-        with speaking(checkpoint, precision, Chunking(10_000, 1.0, 10_000)) as loop:
-            seconds = whole(loop, precision)
-            notes.append(_likeness(precision, loop, texts[20], voice, exact))
-        with speaking(checkpoint, precision, Chunking(CHUNK, 1.0, CHUNK)) as loop:
-            first(loop, precision)
-        with speaking(checkpoint, precision, Chunking(8, 2.0, 96)) as loop:
-            runs = [_ours(loop, texts[SERVED_WORDS], SERVED_WORDS, voice) for _ in range(rounds)]
-            run = min(runs, key=lambda run: run.total)
-            notes.append(
-                f"- {precision}, as served: {SERVED_WORDS} words streamed take {run.total:.2f} s,"
-                f" {run.total / seconds[SERVED_WORDS][1]:.2f} × the whole at once;"
-                f" first sound {run.first:.2f} s"
+        lines.append(
+            _likeness(precision, networks[precision], texts[SERVED_WORDS], voices[precision], exact)
+        )
+    return "\n".join([*lines, ""])
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """One round of coqui-tts, in seconds."""
+
+    whole: dict[int, float]
+    """By words."""
+    first: float
+    """Until the first chunk of `CHUNK` tokens, of 10 words."""
+
+
+@dataclass(frozen=True, slots=True)
+class OurTimes(Times):
+    """The same of us, and more."""
+
+    served_first: float
+    """Until the first sound of 10 words, in chunks as they are served."""
+    streamed: float
+    """All of `SERVED_WORDS` in such chunks."""
+    alone: float
+    """As many sentences of 10 words as there are callers, one after another."""
+    together: float
+    """The same at once."""
+
+
+def _round(networks: Networks, texts: dict[int, list[int]], voice: Voice) -> OurTimes:
+    with speaking(networks, Chunking(10_000, 1.0, 10_000)) as loop:
+        whole = {words: _ours(loop, text, words, voice)[0] for words, text in texts.items()}
+    with speaking(networks, Chunking(CHUNK, 1.0, CHUNK)) as loop:
+        _, first = _ours(loop, texts[10], 10, voice)
+    with speaking(networks, SERVED) as loop:
+        streamed, _ = _ours(loop, texts[SERVED_WORDS], SERVED_WORDS, voice)
+        _, served_first = _ours(loop, texts[10], 10, voice)
+        alone, together = _several(loop, texts[10], voice)
+    return OurTimes(whole, first, served_first, streamed, alone, together)
+
+
+_Round = TypeVar("_Round", bound=Times)
+
+
+def _best(rounds: Sequence[_Round]) -> _Round:
+    """The shortest of each time, over all rounds."""
+    whole = {words: min(one.whole[words] for one in rounds) for words in TOKENS}
+    others = [field.name for field in fields(rounds[0]) if field.name != "whole"]
+    least = {name: min(getattr(one, name) for one in rounds) for name in others}
+    return replace(rounds[0], whole=whole, **least)
+
+
+def _table(theirs: Times, ours: dict[Precision, OurTimes]) -> list[str]:
+    lines = [
+        "| XTTS v2 | words | coqui-tts | here | real-time factor | gain |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for precision, best in ours.items():
+        for words, seconds in best.whole.items():
+            before, audio = theirs.whole[words], TOKENS[words] * _TOKEN_SECONDS
+            lines.append(
+                f"| {precision}, whole | {words} | {before:.2f} s | {seconds:.2f} s"
+                f" | {seconds / audio:.2f} | {before / seconds:.1f} × |"
             )
-            tries = [_several(loop, texts[10], voice) for _ in range(rounds)]
-            alone, together = (min(seconds) for seconds in zip(*tries, strict=True))
-            notes.append(
-                f"- {precision}: {CALLERS} callers at once take {together:.1f} s, one after"
-                f" another {alone:.1f} s: {alone / together:.2f} ×; coqui-tts, which has no"
-                f" batches, {CALLERS * seconds[10][0] / together:.1f} × as long"
-            )
-    return "\n".join([*rows, "", *notes, ""])
+        lines.append(
+            f"| {precision}, first of chunks of {CHUNK} | 10 | {theirs.first:.2f} s"
+            f" | {best.first:.2f} s | | {theirs.first / best.first:.1f} × |"
+        )
+    rows: dict[str, Callable[[OurTimes], str]] = {
+        "first sound of a sentence": lambda best: f"{best.served_first:.2f} s",
+        f"{SERVED_WORDS} words streamed, against whole": lambda best: (
+            f"{best.streamed / best.whole[SERVED_WORDS]:.2f} ×"
+        ),
+        f"{CALLERS} callers at once": lambda best: f"{best.together:.2f} s",
+        "against one after another": lambda best: f"{best.alone / best.together:.1f} ×",
+        "against coqui-tts, which has no batches": lambda best: (
+            f"{CALLERS * theirs.whole[10] / best.together:.1f} ×"
+        ),
+    }
+    lines += [
+        "",
+        f"| as served, XTTS v2 | {' | '.join(ours)} |",
+        f"| --- |{' --- |' * len(ours)}",
+        *(
+            f"| {name} | {' | '.join(tell(best) for best in ours.values())} |"
+            for name, tell in rows.items()
+        ),
+        "",
+    ]
+    return lines
 
 
 def _text(words: int) -> str:
@@ -160,10 +205,8 @@ def _encode(words: int) -> list[int]:
     return list(_UPSTREAM["xtts"].tokenizer.encode(_text(words), lang="en"))
 
 
-def _theirs(words: int, heard: Heard, *, streamed: bool) -> Run:
-    upstream = _UPSTREAM["xtts"]
-    count = TOKENS[words]
-    settings: dict[str, Any] = {
+def _settings(count: int) -> dict[str, Any]:
+    return {
         "temperature": _TASTE.temperature,
         "top_k": _TASTE.top_k,
         "top_p": _TASTE.top_p,
@@ -171,23 +214,39 @@ def _theirs(words: int, heard: Heard, *, streamed: bool) -> Run:
         "min_new_tokens": count,
         "max_new_tokens": count,
     }
-    latents, vector = torch.tensor(heard[0])[None], torch.tensor(heard[1])[None, :, None]
+
+
+def _conditioning(heard: Heard) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tensor(heard[0])[None], torch.tensor(heard[1])[None, :, None]
+
+
+def _whole(words: int, heard: Heard) -> float:
+    """Seconds that coqui-tts takes for a text."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         started = time.perf_counter()
-        if not streamed:
-            samples = len(
-                upstream.inference(_text(words), "en", latents, vector, **settings)["wav"]
-            )
-            total = time.perf_counter() - started
-            return Run(total, total, samples / 24000)
-        first, samples = 0.0, 0
-        for chunk in upstream.inference_stream(
-            _text(words), "en", latents, vector, stream_chunk_size=CHUNK, **settings
-        ):
-            first = first or time.perf_counter() - started
-            samples += len(chunk)
-        return Run(time.perf_counter() - started, first, samples / 24000)
+        _UPSTREAM["xtts"].inference(
+            _text(words), "en", *_conditioning(heard), **_settings(TOKENS[words])
+        )
+        return time.perf_counter() - started
+
+
+def _first(heard: Heard) -> float:
+    """Seconds until coqui-tts's first chunk of 10 words."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        started = time.perf_counter()
+        stream = _UPSTREAM["xtts"].inference_stream(
+            _text(10),
+            "en",
+            *_conditioning(heard),
+            stream_chunk_size=CHUNK,
+            **_settings(TOKENS[10]),
+        )
+        next(stream)
+        seconds = time.perf_counter() - started
+        stream.close()
+        return seconds
 
 
 def _tokens_of(text: list[int], heard: Heard) -> list[int]:
@@ -204,18 +263,32 @@ def _tokens_of(text: list[int], heard: Heard) -> list[int]:
     return list(codes[0].tolist())
 
 
-@contextmanager
-def speaking(checkpoint: Checkpoint, precision: Precision, chunking: Chunking) -> Iterator[Loop]:
-    """A loop that turns for a block."""
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """What a loop turns."""
 
-    def build() -> tuple[Gpt, Vocoder]:
+    gpt: Gpt
+    vocoder: Vocoder
+    shape: XttsShape
+
+
+def load_networks(checkpoint: Checkpoint, precision: Precision) -> Networks:
+    """A checkpoint's, with the vocoder that is served beside this precision."""
+
+    def build() -> Networks:
         gpt = Gpt(checkpoint.weights, checkpoint.shape, precision, CALLERS, voice_length=32)
-        vocoder = Precision.FP32 if precision is Precision.FP32 else Precision.BF16
-        return gpt, Vocoder(checkpoint.under(VOCODER), checkpoint.shape, dtype_of(vocoder))
+        dtype = dtype_of(Precision.FP32 if precision is Precision.FP32 else Precision.BF16)
+        vocoder = Vocoder(checkpoint.under(VOCODER), checkpoint.shape, dtype)
+        return Networks(gpt, vocoder, checkpoint.shape)
 
-    gpt, speaker = apart(build)
+    return apart(build)
+
+
+@contextmanager
+def speaking(networks: Networks, chunking: Chunking) -> Iterator[Loop]:
+    """A loop that turns for a block."""
     metrics = ServingMetrics(None, "bench")
-    loop = Loop(gpt, speaker, checkpoint.shape, CALLERS, chunking, metrics)
+    loop = Loop(networks.gpt, networks.vocoder, networks.shape, CALLERS, chunking, metrics)
     loop.start()
     try:
         yield loop
@@ -249,21 +322,20 @@ def hear(sentence: Sentence) -> Iterator[NDArray[np.float32]]:
             return
 
 
-def _ours(loop: Loop, text: list[int], words: int, voice: Voice) -> Run:
+def _ours(loop: Loop, text: list[int], words: int, voice: Voice) -> tuple[float, float]:
+    """Seconds until all of a text is there, and until the first of it is."""
     for _ in hear(begin(loop, text, 3, voice, _TASTE)):
         pass  # what is slow only once, such as reading the voice
-    count = TOKENS[words]
     started = time.perf_counter()
-    first, samples = 0.0, 0
-    for piece in hear(begin(loop, text, count, voice, _TASTE)):
+    first = 0.0
+    for _ in hear(begin(loop, text, TOKENS[words], voice, _TASTE)):
         first = first or time.perf_counter() - started
-        samples += len(piece)
-    return Run(time.perf_counter() - started, first, samples / 24000)
+    return time.perf_counter() - started, first
 
 
 def _several(loop: Loop, text: list[int], voice: Voice) -> tuple[float, float]:
     count = TOKENS[10]
-    alone = sum(_ours(loop, text, 10, voice).total for _ in range(CALLERS))
+    alone = sum(_ours(loop, text, 10, voice)[0] for _ in range(CALLERS))
     started = time.perf_counter()
     for sentence in [begin(loop, text, count, voice, _TASTE) for _ in range(CALLERS)]:
         for _ in hear(sentence):
@@ -272,11 +344,12 @@ def _several(loop: Loop, text: list[int], voice: Voice) -> tuple[float, float]:
 
 
 def _likeness(
-    precision: Precision, loop: Loop, text: list[int], voice: Voice, exact: list[int]
+    precision: Precision, networks: Networks, text: list[int], voice: Voice, exact: list[int]
 ) -> str:
-    sentence = begin(loop, text, len(exact), voice, _GREEDY)
-    for _ in hear(sentence):
-        pass
+    with speaking(networks, SERVED) as loop:
+        sentence = begin(loop, text, len(exact), voice, _GREEDY)
+        for _ in hear(sentence):
+            pass
     same = next(
         (n for n, (a, b) in enumerate(zip(sentence.tokens, exact, strict=True)) if a != b),
         len(exact),

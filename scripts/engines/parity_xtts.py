@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from bench_xtts import begin, hear, speaking
+from bench_xtts import SERVED, begin, hear, load_networks, speaking
 from upstream_coqui import load_xtts
 from voice_serving.engines.xtts_v2.network.checkpoint import VOCODER, read_checkpoint
 from voice_serving.engines.xtts_v2.network.gpt import Gpt
 from voice_serving.engines.xtts_v2.network.sampling import Taste
-from voice_serving.engines.xtts_v2.network.sentence import Chunking
 from voice_serving.engines.xtts_v2.network.vocoder import Vocoder
 from voice_serving.engines.xtts_v2.network.voice import Cloner, Voice
 from voice_serving.engines.xtts_v2.settings import Precision
@@ -53,7 +52,7 @@ def compare(folder: Path) -> str:
     texts = [list(upstream.tokenizer.encode(text.lower(), lang=lang)) for lang, text in TEXTS]
     worst = 0.0
     spoken: list[tuple[list[int], Voice, list[int]]] = []
-    with speaking(checkpoint, Precision.FP32, Chunking(8, 2.0, 96)) as loop:
+    with speaking(load_networks(checkpoint, Precision.FP32), SERVED) as loop:
         for voice in voices:
             for said, text in zip(TEXTS, texts, strict=True):
                 for taste in (GREEDY, SAMPLED):
