@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tritonclient.grpc import InferResult, service_pb2
-from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
+from tritonclient.grpc import InferResult, aio, service_pb2
+from tritonclient.utils import (
+    InferenceServerException,
+    np_to_triton_dtype,
+    serialize_byte_tensor,
+)
 
 from fakes.pb_utils import FakeBackend, FakeResponse
 from fakes.triton import TritonStandIn
@@ -55,6 +60,46 @@ def sent(**more: object) -> dict[str, InferInput]:
     request = SpeechRequest(**values)  # type: ignore[arg-type]
     call = piper_on_triton("localhost:1", tls=False)._call(request)
     return {tensor.name(): tensor for tensor in call["inputs"]}
+
+
+class Refusing:
+    """A stream, and the client that makes it: an error, and then the end if there is to be one."""
+
+    def __init__(self, *, ends: bool) -> None:
+        self._ends = ends
+        self._told = False
+        self.happened: list[str] = []
+
+    def stream_infer(self, calls: object) -> Refusing:
+        return self
+
+    def __aiter__(self) -> Refusing:
+        return self
+
+    async def __anext__(self) -> tuple[None, InferenceServerException]:
+        if not self._told:
+            self._told = True
+            return None, InferenceServerException("internal: it broke")
+        if not self._ends:
+            await asyncio.Event().wait()
+        self.happened.append("ended")
+        raise StopAsyncIteration
+
+    def cancel(self) -> None:
+        self.happened.append("cancelled")
+
+
+@pytest.mark.parametrize(
+    ("ends", "happened"), [(True, ["ended", "cancelled"]), (False, ["cancelled"])]
+)
+async def test_a_stream_that_failed_is_read_to_its_end_if_that_comes(monkeypatch, ends, happened):
+    stream = Refusing(ends=ends)
+    monkeypatch.setattr(aio, "InferenceServerClient", lambda *given, **options: stream)
+    piper = piper_on_triton("localhost:1", tls=False)
+    request = SpeechRequest(sentences=("Hi.",), language="en", chain=("piper",))
+    with pytest.raises(ProviderError, match="it broke"):
+        await anext(piper.synthesize(request))
+    assert stream.happened == happened
 
 
 @pytest.mark.integration

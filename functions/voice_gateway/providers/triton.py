@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,7 +18,7 @@ from voice_gateway.domain.errors import (
 from voice_gateway.domain.speech import ProviderCapabilities, SpeechChunk, WordTiming
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 
     from tritonclient.grpc import InferInput, InferResult
     from tritonclient.grpc.aio import InferenceServerClient
@@ -38,6 +38,7 @@ _CHANNEL_OPTIONS: Final = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
 )
 
+_END_SECONDS: Final = 0.1
 _NOT_INSTALLED: Final = "voice_not_installed"
 _SAMPLE_UNKNOWN: Final = "sample_unknown"
 ERROR_REASONS: Final[Mapping[str, FailureReason]] = {
@@ -142,6 +143,7 @@ class TritonProvider:
         try:
             async for result, error in stream:
                 if error is not None:
+                    await _end_of(stream)
                     raise self._failure(str(error.message()), sent="samples" in _names(call))
                 if (chunk := self._chunk(result)) is not None:
                     yield chunk
@@ -253,6 +255,19 @@ def _words(result: InferResult) -> tuple[WordTiming, ...]:
         WordTiming(word.decode(), start, end)
         for word, (start, end) in zip(words, times, strict=True)
     )
+
+
+async def _end_of(stream: AsyncIterable[Any]) -> None:
+    """Reads the end that follows an error at once, and does not insist on it.
+
+    Triton 24.10 loses 13 kB with each stream that is cancelled after its last answer.
+    """
+    import grpc
+
+    with suppress(TimeoutError, grpc.RpcError):
+        async with asyncio.timeout(_END_SECONDS):
+            async for _ in stream:
+                pass
 
 
 async def _once(call: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
