@@ -105,7 +105,7 @@ TARGETS: Final[dict[str, Target]] = {
         # Fast: the vocoder has no small size, and has less to say then.
         lambda number: {"seed": number, "speed": 4.0},
         clones=True,
-        variables={"XTTS_V2_PRECISION": "fp32", "XTTS_V2_THREADS": "1"},
+        variables={"XTTS_V2_THREADS": "1"},
     ),
 }
 
