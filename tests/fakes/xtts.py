@@ -35,8 +35,11 @@ LIVELY = Taste(temperature=0.75, top_k=50, top_p=0.85, repetition_penalty=5.0, s
 class MuteVocoder(Vocoder):
     """Makes silence of every window: the real one has no small size, and takes most of the time."""
 
-    def forward(self, frames: Tensor, voices: Tensor) -> Tensor:
-        return torch.zeros(len(frames), frames.shape[1] * self.hop)
+    def forward(
+        self, frames: Tensor, voices: Tensor, wanted: tuple[int, int] | None = None
+    ) -> Tensor:
+        first, end = wanted or (0, frames.shape[1])
+        return torch.zeros(len(frames), (end - first) * self.hop)
 
 
 class Speaker:

@@ -22,9 +22,23 @@ UPSAMPLING: Final = ((16, 8), (16, 8), (4, 2), (4, 2))
 """Kernel and stride of each widening; coqui-tts knows no others for XTTS."""
 KERNELS: Final = (3, 7, 11)
 DILATIONS: Final = (1, 3, 5)
+_POST: Final = 7
 _SLOPE: Final = 0.1
 _KERNEL: Final = 3
 """Dimensions of a convolution's weight."""
+
+
+def _context_after() -> tuple[int, ...]:
+    """Rows to either side of a sample's own that what follows looks at, after each widening."""
+    block = sum(dilation + 1 for dilation in DILATIONS) * (max(KERNELS) // 2)
+    rows = [_POST // 2]
+    for _, factor in reversed(UPSAMPLING[1:]):
+        rows.append(-(-(rows[-1] + block) // factor) + 1)
+    return tuple(reversed(rows))
+
+
+AFTER: Final = _context_after()
+"""At 8, 64, 128 and 256 rows a frame: two frames, then parts of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +97,7 @@ class Vocoder(nn.Module):
             self.conds.append(Convolution(shape.speaker_width, narrow))
             self.resblocks.extend(_Block(narrow, width) for width in KERNELS)
             channels = narrow
-        self.conv_post = Convolution(channels, 1, 7, bias=False)
+        self.conv_post = Convolution(channels, 1, _POST, bias=False)
         self.load_state_dict(
             {name: w[:, :, None] if w.ndim == _KERNEL else w for name, w in weights.items()}
         )
@@ -92,28 +106,43 @@ class Vocoder(nn.Module):
         self._dtype = dtype
         self.hop = shape.hop
 
-    def forward(self, frames: Tensor, voices: Tensor) -> Tensor:
+    def forward(
+        self, frames: Tensor, voices: Tensor, wanted: tuple[int, int] | None = None
+    ) -> Tensor:
         """Makes samples.
 
         Args:
             frames: [n, frames, width].
             voices: [n, speaker width].
+            wanted: The first frame whose samples are wanted, and the one after the last; all
+                without.
 
         Returns:
-            [n, frames * hop], in [-1, 1].
+            [n, wanted frames * hop], in [-1, 1].
         """
         voice = voices[:, None].to(self._dtype)
         x = self.conv_pre(frames.to(self._dtype)) + self.cond_layer(voice)
-        for number, (widen, condition) in enumerate(zip(self.ups, self.conds, strict=True)):
-            x = widen(F.leaky_relu_(x, _SLOPE)).add_(condition(voice))
-            blocks = self.resblocks[number * len(KERNELS) : (number + 1) * len(KERNELS)]
-            total = blocks[0](x)
-            for block in blocks[1:]:
-                total.add_(block(x))
-            x = total.div_(len(KERNELS))
+        first, end = wanted or (0, frames.shape[1])
+        at = 0  # the number of x's first row, at its rate
+        for number, (_, factor) in enumerate(UPSAMPLING):
+            x = self._rise(number, x, voice)
+            # The higher rates are most of the work and look at little beside the wanted rows: the
+            # rest of the context is left behind.
+            first, end, at = first * factor, end * factor, at * factor
+            start = max(at, first - AFTER[number])
+            x, at = x[:, start - at : end + AFTER[number] - at], start
         # The last one leaks less, as torch does unasked.
         samples: Tensor = torch.tanh(self.conv_post(F.leaky_relu_(x))[:, :, 0].float())
-        return samples
+        return samples[:, first - at : end - at]
+
+    def _rise(self, number: int, x: Tensor, voice: Tensor) -> Tensor:
+        """Takes rows to the next rate."""
+        x = self.ups[number](F.leaky_relu_(x, _SLOPE)).add_(self.conds[number](voice))
+        blocks = self.resblocks[number * len(KERNELS) : (number + 1) * len(KERNELS)]
+        total: Tensor = blocks[0](x)
+        for block in blocks[1:]:
+            total.add_(block(x))
+        return total.div_(len(KERNELS))
 
     def speak(self, windows: Sequence[Window], multiple: int) -> list[Tensor]:
         """Makes the samples of several sentences' windows, those of one length together.
@@ -141,10 +170,13 @@ class Vocoder(nn.Module):
                     for window, left in zip(chosen, lefts, strict=True)
                 ]
             )
-            samples = self(frames, torch.stack([window.voice for window in chosen]))
-            for index, window, left, row in zip(indexes, chosen, lefts, samples, strict=True):
-                start = (left + window.skip) * self.hop
-                spoken[index] = row[start : start + window.take * self.hop]
+            starts = [left + window.skip for window, left in zip(chosen, lefts, strict=True)]
+            ends = [start + window.take for window, start in zip(chosen, starts, strict=True)]
+            voices = torch.stack([window.voice for window in chosen])
+            samples = self(frames, voices, (min(starts), max(ends)))
+            for index, window, start, row in zip(indexes, chosen, starts, samples, strict=True):
+                before = (start - min(starts)) * self.hop
+                spoken[index] = row[before : before + window.take * self.hop]
         return spoken
 
 
