@@ -45,6 +45,8 @@ CHUNK: Final = 20
 """Audio tokens that coqui-tts streams at once, by default."""
 CALLERS: Final = 4
 SERVED_WORDS: Final = 20
+PAIRS: Final = 3
+WHOLE: Final = Chunking(10_000, 1.0, 10_000)
 SERVED: Final = Chunking(8, 2.0, 96)
 """The engine's own."""
 _TOKEN_SECONDS: Final = 1024 / 22050
@@ -123,12 +125,19 @@ class OurTimes(Times):
 
 
 def _round(networks: Networks, texts: dict[int, list[int]], voice: Voice) -> OurTimes:
-    with speaking(networks, Chunking(10_000, 1.0, 10_000)) as loop:
+    with speaking(networks, WHOLE) as loop:
         whole = {words: _ours(loop, text, words, voice)[0] for words, text in texts.items()}
     with speaking(networks, Chunking(CHUNK, 1.0, CHUNK)) as loop:
         _, first = _ours(loop, texts[10], 10, voice)
+    text, streamed = texts[SERVED_WORDS], float("inf")
+    # They differ by less than the machine from one half minute to the next: in turn, and often.
+    for _ in range(PAIRS):
+        with speaking(networks, WHOLE) as loop:
+            seconds, _ = _ours(loop, text, SERVED_WORDS, voice)
+            whole[SERVED_WORDS] = min(whole[SERVED_WORDS], seconds)
+        with speaking(networks, SERVED) as loop:
+            streamed = min(streamed, _ours(loop, text, SERVED_WORDS, voice)[0])
     with speaking(networks, SERVED) as loop:
-        streamed, _ = _ours(loop, texts[SERVED_WORDS], SERVED_WORDS, voice)
         _, served_first = _ours(loop, texts[10], 10, voice)
         alone, together = _several(loop, texts[10], voice)
     return OurTimes(whole, first, served_first, streamed, alone, together)
