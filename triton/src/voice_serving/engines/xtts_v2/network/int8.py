@@ -129,13 +129,11 @@ class _Run:
 
     def put(self, name: str, values: Tensor) -> None:
         """Names an input's place."""
-        dtype = torch.empty(0, dtype=values.dtype).numpy().dtype
-        self.binding.bind_input(name, _DEVICE, 0, dtype, values.shape, values.data_ptr())
+        self.binding.bind_input(name, *_place(values))
 
     def take(self, name: str, values: Tensor) -> None:
         """Names an output's place."""
-        dtype = torch.empty(0, dtype=values.dtype).numpy().dtype
-        self.binding.bind_output(name, _DEVICE, 0, dtype, values.shape, values.data_ptr())
+        self.binding.bind_output(name, *_place(values))
 
     def __call__(self, session: Any, lengths: Tensor) -> Tensor:
         """Computes; `lengths` are the positions that each sentence has already, [n]."""
@@ -143,6 +141,11 @@ class _Run:
         self.reach.copy_(self.lasts.max() + 1)
         session.run_with_iobinding(self.binding)
         return self.latents
+
+
+def _place(values: Tensor) -> tuple[Any, ...]:
+    """Where a tensor lies, as ONNX Runtime is told."""
+    return _DEVICE, 0, values.numpy().dtype, values.shape, values.data_ptr()
 
 
 class _Graph:
